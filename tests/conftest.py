@@ -1,0 +1,42 @@
+"""Fixtures that several test folders share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.fake_vllm import FakeVLLM
+
+
+@pytest.fixture(autouse=True)
+def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test sees the defaults, in English, whatever the shell that runs it has set."""
+    for name in (
+        "USE_MULTI_VLLM VLLM_ENDPOINTS VLLM_PORTS VLLM_HOST VLLM_API_KEY INPUT_JSONL OUTPUT_DIR FONT_PATH MODEL "
+        "ANALYZE_ENGINE VLLM_PRESET http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY"
+    ).split():
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ANALYZE_LANG", "en")
+
+
+@pytest.fixture
+def fake() -> Iterator[Callable[..., FakeVLLM]]:
+    """Starts fake servers, and stops them at the end of the test."""
+    started: list[FakeVLLM] = []
+
+    def start(**options: Any) -> FakeVLLM:
+        started.append(FakeVLLM(**options))
+        return started[-1]
+
+    yield start
+    for server in started:
+        if server._thread.is_alive():
+            server.stop()
+
+
+@pytest.fixture
+def fleet(fake: Callable[..., FakeVLLM]) -> list[FakeVLLM]:
+    """Four fake servers."""
+    return [fake() for _ in range(4)]

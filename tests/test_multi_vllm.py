@@ -1,0 +1,263 @@
+"""MultiVLLMClient and AsyncMultiVLLMClient, as a user of the OpenAI SDK sees them, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import openai
+import pytest
+from pydantic import BaseModel
+
+from analyze.errors import UsageError
+from analyze.multi_vllm import AsyncMultiVLLMClient, MultiVLLMClient, create_multi_vllm_client
+from tests.fake_vllm import FakeVLLM, free_port
+
+HELLO = [{"role": "user", "content": "Hello!"}]
+
+
+def client_of(fleet: list[FakeVLLM]) -> MultiVLLMClient:
+    return MultiVLLMClient([server.url for server in fleet])
+
+
+def ask(client: openai.OpenAI) -> str | None:
+    return client.chat.completions.create(model="fake-model", messages=HELLO).choices[0].message.content
+
+
+def test_it_is_an_openai_client_and_answers_like_one(fleet):
+    with client_of(fleet) as client:
+        assert isinstance(client, openai.OpenAI)
+        assert ask(client) == "hello"
+        assert client.models.list().data[0].id == "fake-model"
+
+
+def test_one_request_at_a_time_rotates_strictly(fleet):
+    order = []
+    for number, server in enumerate(fleet):
+
+        async def handler(request, body, number=number, server=server):
+            order.append(number)
+            server.handler, kept = None, server.handler
+            try:
+                return await server._answer(request, body)
+            finally:
+                server.handler = kept
+
+        server.handler = handler
+    with client_of(fleet) as client:
+        for _ in range(9):
+            ask(client)
+    assert order == [0, 1, 2, 3, 0, 1, 2, 3, 0]
+
+
+def test_under_load_nobody_is_sent_work_while_another_stands_idle(fleet):
+    for server in fleet:
+        server.delay_s = 0.2
+    with client_of(fleet) as client, ThreadPoolExecutor(64) as pool:
+        assert set(pool.map(lambda _: ask(client), range(64))) == {"hello"}
+    assert [server.asked for server in fleet] == [16, 16, 16, 16]
+
+
+def test_which_instance_answered_is_readable(fleet):
+    with client_of(fleet) as client:
+        raw = client.chat.completions.with_raw_response.create(model="fake-model", messages=HELLO)
+    assert raw.headers["x-analyze-instance"] == fleet[0].url
+
+
+def test_a_stream_arrives_in_pieces_and_holds_its_load_until_closed(fleet):
+    with client_of(fleet) as client:
+        stream = client.chat.completions.create(model="fake-model", messages=HELLO, stream=True)
+        core = client._client._transport._core
+        assert sum(instance.in_flight for instance in core.fleet.instances) == 1
+        assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == "hello"
+        stream.close()
+        time.sleep(0.05)
+        assert sum(instance.in_flight for instance in core.fleet.instances) == 0
+
+
+def test_a_stream_that_breaks_raises_and_is_not_started_again(fleet):
+    for server in fleet:
+        server.mode = "cut-stream"
+    with client_of(fleet) as client:
+        stream = client.chat.completions.create(model="fake-model", messages=HELLO, stream=True)
+        with pytest.raises(openai.APIConnectionError):
+            list(stream)
+    assert sum(server.asked for server in fleet) == 1
+
+
+def test_parse_returns_the_pydantic_model(fleet):
+    class Colour(BaseModel):
+        name: str
+
+    for server in fleet:
+        server.reply = '{"name": "红"}'
+    with client_of(fleet) as client:
+        reply = client.chat.completions.parse(model="fake-model", messages=HELLO, response_format=Colour)
+    assert reply.choices[0].message.parsed == Colour(name="红")
+
+
+@pytest.mark.parametrize("mode", ["reset", "half", "500"])
+def test_a_server_that_fails_is_passed_over(fleet, mode):
+    fleet[1].mode = mode
+    with client_of(fleet) as client:
+        assert [ask(client) for _ in range(40)] == ["hello"] * 40
+    assert fleet[1].asked <= 3
+
+
+def test_a_server_that_is_gone_costs_nothing_and_comes_back(fleet):
+    with client_of(fleet) as client:
+        fleet[2].stop()
+        assert [ask(client) for _ in range(8)] == ["hello"] * 8
+        fleet[2].start()
+        before = fleet[2].asked
+        deadline = time.monotonic() + 10
+        while fleet[2].asked == before:
+            assert time.monotonic() < deadline, "the server was not taken back"
+            ask(client)
+            time.sleep(0.05)
+
+
+def test_client_errors_are_raised_at_once_and_put_nobody_out(fleet):
+    for server in fleet:
+        server.mode = "400"
+    with client_of(fleet) as client:
+        for _ in range(12):
+            with pytest.raises(openai.BadRequestError, match="told to say 400"):
+                ask(client)
+        assert sum(server.asked for server in fleet) == 12
+        for server in fleet:
+            server.mode = "ok"
+        assert ask(client) == "hello"
+
+
+def test_a_row_that_every_server_fails_is_its_own_fault(fleet):
+    for server in fleet:
+        server.mode = "500"
+    with client_of(fleet) as client:
+        with pytest.raises(openai.InternalServerError):
+            ask(client)
+        assert sum(server.asked for server in fleet) == 2, "asked at two servers, and not retried by the SDK"
+
+
+def test_busy_servers_are_waited_for_not_put_out(fleet):
+    for server in fleet:
+        server.mode = "503"
+    threading.Timer(0.3, lambda: [setattr(server, "mode", "ok") for server in fleet]).start()
+    with client_of(fleet) as client:
+        assert ask(client) == "hello"
+
+
+def test_no_server_at_all_is_the_sdks_connection_error_naming_the_addresses():
+    url = f"http://127.0.0.1:{free_port()}/v1"
+    client = MultiVLLMClient([url])
+    started = time.monotonic()
+    with pytest.raises(openai.APIConnectionError, match=url):
+        ask(client)
+    assert time.monotonic() - started < 15
+    client.close()
+
+
+def test_a_timeout_is_the_sdks_timeout_and_is_not_multiplied(fleet):
+    for server in fleet:
+        server.mode = "hang"
+    with client_of(fleet) as client, pytest.raises(openai.APITimeoutError):
+        client.with_options(timeout=0.3).chat.completions.create(model="fake-model", messages=HELLO)
+    assert sum(server.asked for server in fleet) == 1
+
+
+def test_proxies_and_openai_secrets_in_the_environment_change_nothing(fleet, monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
+        monkeypatch.setenv(name, "sk-secret")
+    with client_of(fleet) as client:
+        assert ask(client) == "hello"
+    sent = fleet[0].headers[-1]
+    assert sent["Authorization"] == "Bearer EMPTY"
+    assert "sk-secret" not in str(sent)
+
+
+def test_the_key_of_these_servers_is_sent(fleet, monkeypatch):
+    monkeypatch.setenv("VLLM_API_KEY", "mine")
+    with client_of(fleet) as client:
+        ask(client)
+    assert fleet[0].headers[-1]["Authorization"] == "Bearer mine"
+
+
+def test_calls_that_a_server_would_remember_are_refused(fleet):
+    with client_of(fleet) as client:
+        with pytest.raises(UsageError, match="remember"):
+            client.responses.retrieve("resp_1")
+        with pytest.raises(UsageError, match="remember"):
+            client.files.list()
+
+
+def test_copies_share_the_servers(fleet):
+    with client_of(fleet) as client:
+        copied = client.with_options(timeout=5).copy(max_retries=0)
+        assert isinstance(copied, MultiVLLMClient)
+        assert copied.base_urls == client.base_urls
+        assert ask(copied) == "hello"
+
+
+def test_it_works_after_a_fork(fleet):
+    with client_of(fleet) as client:
+        ask(client)
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if ask(client) == "hello" else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert ask(client) == "hello"
+
+
+def test_closing_ends_its_thread(fleet):
+    before = threading.active_count()
+    client = client_of(fleet)
+    ask(client)
+    client.close()
+    assert threading.active_count() == before
+
+
+def test_ports_and_host_fall_back_to_the_environment(monkeypatch):
+    monkeypatch.setenv("VLLM_PORTS", "8101,8102")
+    monkeypatch.setenv("VLLM_HOST", "gpu-box")
+    assert create_multi_vllm_client().base_urls == ("http://gpu-box:8101/v1", "http://gpu-box:8102/v1")
+    assert create_multi_vllm_client(ports=[7001]).base_urls == ("http://gpu-box:7001/v1",)
+    assert create_multi_vllm_client(host="other").base_urls[0] == "http://other:8101/v1"
+
+
+@pytest.mark.parametrize("wrong", [[], ["localhost"], ["ftp://x"]])
+def test_an_address_that_is_none_is_told_at_once(wrong):
+    with pytest.raises(UsageError):
+        MultiVLLMClient(wrong)
+
+
+async def test_the_async_client_does_the_same(fleet):
+    fleet[3].mode = "reset"
+    async with AsyncMultiVLLMClient([server.url for server in fleet]) as client:
+        assert isinstance(client, openai.AsyncOpenAI)
+        replies = await asyncio.gather(
+            *(client.chat.completions.create(model="fake-model", messages=HELLO) for _ in range(64))
+        )
+        assert {reply.choices[0].message.content for reply in replies} == {"hello"}
+        stream = await client.chat.completions.create(model="fake-model", messages=HELLO, stream=True)
+        assert "".join([chunk.choices[0].delta.content or "" async for chunk in stream]) == "hello"
+
+
+async def test_cancelled_requests_give_their_load_back(fleet):
+    for server in fleet:
+        server.mode = "hang"
+    async with AsyncMultiVLLMClient([server.url for server in fleet]) as client:
+        tasks = [
+            asyncio.create_task(client.chat.completions.create(model="fake-model", messages=HELLO)) for _ in range(200)
+        ]
+        await asyncio.sleep(0.5)
+        (core,) = client._client._transport._cores.values()
+        assert sum(instance.in_flight for instance in core.fleet.instances) == 200
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert [instance.in_flight for instance in core.fleet.instances] == [0, 0, 0, 0]
