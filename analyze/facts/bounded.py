@@ -1,0 +1,88 @@
+"""Run a program on code that may be hostile: its own session, bounded time, memory and output, nothing of our shell.
+
+Knows no analyser. A program that overruns is killed with all it started, and the caller hears why.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+# Address space, not resident memory: Python with lizard and Pygments takes 0.1 GiB, ruff with two threads 0.3.
+MEMORY_BYTES = 2 << 30
+OUTPUT_BYTES = 64 << 20
+# CPU decides, so that a busy machine measures what an idle one does; wall clock only ends a sleeper.
+WALL_PER_CPU = 10
+
+# Where Python and its libraries are. All else in the environment (RUFF_OUTPUT_FILE, PYTHONWARNINGS, …) stays out.
+_KEPT = ("HOME", "LD_LIBRARY_PATH", "PATH", "PYTHONHOME", "PYTHONPATH", "PYTHONUSERBASE", "TMPDIR")
+_SET = {
+    "LC_ALL": "C.UTF-8",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "PYTHONHASHSEED": "0",
+    "RAYON_NUM_THREADS": "2",  # for ruff; a thread for each of 128 cores would reserve more than MEMORY_BYTES
+}
+
+
+class GaveUp(Exception):
+    """The program was stopped or ended badly; the text says why, in the same words for the same input."""
+
+
+def run_python(arguments: Sequence[str], *, folder: Path, stdin: bytes = b"", cpu_s: float) -> bytes:
+    """Run this Python with `arguments` in `folder` and return what it printed.
+
+    `cpu_s` bounds CPU seconds, ten times as much bounds wall clock. Exit statuses 0 and 1 are good: ruff and bandit
+    end with 1 when they found something. Raises GaveUp.
+    """
+    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as printed:
+        given.write(stdin)
+        given.seek(0)
+        process = subprocess.Popen(
+            [sys.executable, "-P", *arguments],
+            cwd=folder,
+            env={name: os.environ[name] for name in _KEPT if name in os.environ} | _SET,
+            stdin=given,
+            stdout=printed,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            _limit(process.pid, cpu_s)
+            process.wait(WALL_PER_CPU * cpu_s)
+        except subprocess.TimeoutExpired:
+            raise GaveUp(f"over {WALL_PER_CPU * cpu_s:g} s") from None
+        finally:
+            if process.returncode is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        if process.returncode not in (0, 1):
+            raise GaveUp(how_it_ended(process.returncode, cpu_s))
+        printed.seek(0)
+        return printed.read()
+
+
+def how_it_ended(returncode: int, cpu_s: float) -> str:
+    """Say in a few words why a process ended with this return code (negative: by that signal)."""
+    if returncode in (-signal.SIGXCPU, -signal.SIGPROF):
+        return f"over {cpu_s:g} s of CPU"
+    if returncode < 0:
+        return f"ended by {signal.Signals(-returncode).name}"
+    return f"ended with status {returncode}"
+
+
+def _limit(pid: int, cpu_s: float) -> None:
+    """Bound a process that has just been started: Python needs 10 ms before it reads any code, this needs none."""
+    seconds = max(1, round(cpu_s))
+    try:
+        resource.prlimit(pid, resource.RLIMIT_CPU, (seconds, seconds + 1))
+        resource.prlimit(pid, resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (OUTPUT_BYTES, OUTPUT_BYTES))
+        resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
+    except ProcessLookupError:  # it has ended already
+        pass
