@@ -354,7 +354,7 @@ class Core:
         if problem is None:
             report = await self._look_at(instance)
             problem = report.problem
-            if problem is None and instance.models not in (None, report.models):
+            if problem is None and not set(instance.models or ()) <= set(report.models):
                 problem = f"serves {', '.join(report.models)} now, not {', '.join(instance.models or ())}"
         self.fleet.probed(instance, problem, _now())
         if problem is None:

@@ -33,7 +33,7 @@ LAST_PROBE_S = 10.0
 class Instance:
     """One vLLM server as the fleet knows it. Changed only by the methods of its Fleet.
 
-    `in_flight` requests are out to it now; `strikes` failures came in a row; `models` it was seen to serve.
+    `in_flight` requests are out to it now; `strikes` failures came in a row; `models` it must serve to come back.
     """
 
     url: str

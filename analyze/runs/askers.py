@@ -1,0 +1,142 @@
+"""Who is asked: a fleet of servers, or any client of the OpenAI client's shape. Knows nothing of rows' meaning."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+from analyze import settings
+from analyze.core import Core, InstanceReport
+from analyze.errors import NoServerError, UsageError
+from analyze.records import CHAT_URL, Answer, Failure, FailureKind, Outcome, Request
+from analyze.settings import Settings, addresses
+
+
+class Asker(Protocol):
+    """Answers requests. `in_flight` is how many it can use at a time."""
+
+    in_flight: int
+
+    async def ask(self, request: Request) -> Outcome: ...
+
+    async def aclose(self) -> None: ...
+
+
+class FleetAsker:
+    """The servers at `urls`. `model` fills requests that name none."""
+
+    def __init__(self, urls: Sequence[str], *, api_key: str, in_flight: int | None = None) -> None:
+        self.core = Core(urls, api_key=api_key)
+        self.in_flight = in_flight or settings.IN_FLIGHT_PER_INSTANCE * len(self.core.fleet.instances)
+        self.model: str | None = None
+        self.reports: list[InstanceReport] = []
+
+    async def connect(self, model: str | None = None) -> None:
+        """Look at every server and settle the model: the given one, else the one that all of them serve.
+
+        Servers that are down, or serve something else, are held out, and come back when they are fit. Raises
+        NoServerError when none answers, UsageError when the model cannot be settled.
+        """
+        self.reports = await self.core.survey()
+        up = [report for report in self.reports if report.problem is None]
+        if not up:
+            raise no_server(self.reports)
+        self.model = model or _the_one_model(up)
+        for instance, report in zip(self.core.fleet.instances, self.reports, strict=True):
+            instance.models = (self.model,)
+            if report.problem is None and self.model not in report.models:
+                self.core.hold_out(instance, f"serves {', '.join(report.models)}, not {self.model}")
+        if not self.core.fleet.up:
+            served = sorted({name for report in up for name in report.models})
+            raise UsageError(
+                f"no server serves {self.model!r}; served: {', '.join(served)}", cure=f"--model {served[0]}"
+            )
+
+    async def ask(self, request: Request) -> Outcome:
+        if "model" not in request.body and self.model is not None:
+            request = replace(request, body={"model": self.model, **request.body})
+        return await self.core.ask(request)
+
+    async def aclose(self) -> None:
+        await self.core.aclose()
+
+
+class ClientAsker:
+    """Somebody's own client: `client.chat.completions.create(**body)`, plain or async. Its retries are its own."""
+
+    def __init__(self, client: Any, *, model: str | None = None, in_flight: int = 16) -> None:
+        self._create: Callable[..., Any] = client.chat.completions.create
+        self.model = model
+        self.in_flight = in_flight
+
+    async def ask(self, request: Request) -> Outcome:
+        import openai
+
+        if request.url != CHAT_URL:
+            return self._failure(request, "invalid", f"this client is asked for chats only, not {request.url}")
+        body = request.body if self.model is None else {"model": self.model, **request.body}
+        started = time.monotonic()
+        try:
+            if inspect.iscoroutinefunction(self._create):
+                reply = await self._create(**body)
+            else:
+                reply = await asyncio.to_thread(self._create, **body)
+                reply = await reply if inspect.isawaitable(reply) else reply
+        except openai.APITimeoutError as error:
+            return self._failure(request, "timeout", str(error))
+        except openai.APIStatusError as error:
+            kind: FailureKind = "server" if error.status_code >= 500 or error.status_code in (408, 429) else "invalid"
+            return self._failure(request, kind, str(error), error.status_code)
+        except openai.OpenAIError as error:
+            return self._failure(request, "server", str(error))
+        content = reply if isinstance(reply, dict) else reply.model_dump(mode="json")
+        return Answer(request.id, request.asked, content, latency_s=round(time.monotonic() - started, 4))
+
+    async def aclose(self) -> None:
+        """Leave the client open: it is not ours."""
+
+    def _failure(self, request: Request, kind: FailureKind, message: str, status: int | None = None) -> Failure:
+        return Failure(request.id, request.asked, kind, message, attempts=1, status_code=status)
+
+
+async def connected_asker(
+    client: Any = None, *, urls: Sequence[str] | None = None, model: str | None = None, in_flight: int | None = None
+) -> FleetAsker | ClientAsker:
+    """Return who to ask: `client`, else the servers at `urls`, else those of the settings.
+
+    A MultiVLLMClient stands for its servers, which are then asked without the SDK in between. Raises NoServerError,
+    UsageError.
+    """
+    if client is not None and not hasattr(client, "base_urls"):
+        return ClientAsker(client, model=model, in_flight=in_flight or settings.IN_FLIGHT_PER_INSTANCE)
+    resolved = Settings(settings.ADDRESSES)
+    api_key = resolved.text(settings.VLLM_API_KEY)
+    if client is not None:
+        urls, api_key = client.base_urls, client.api_key
+    asker = FleetAsker(urls or addresses(resolved), api_key=api_key, in_flight=in_flight)
+    try:
+        await asker.connect(model)
+    except BaseException:
+        await asker.aclose()
+        raise
+    return asker
+
+
+def no_server(reports: Sequence[InstanceReport]) -> NoServerError:
+    tried = "\n".join(f"  {report.url}: {report.problem}" for report in reports)
+    return NoServerError(
+        f"no server could be reached:\n{tried}",
+        cure="./start_vllm.sh starts them, ./check_vllm.sh shows how they are",
+    )
+
+
+def _the_one_model(up: Sequence[InstanceReport]) -> str:
+    common = set(up[0].models).intersection(*(report.models for report in up))
+    if len(common) == 1 and all(len(report.models) == 1 for report in up):
+        return common.pop()
+    served = "\n".join(f"  {report.url}: {', '.join(report.models)}" for report in up)
+    raise UsageError(f"the servers do not serve one and the same model:\n{served}", cure="choose with --model")

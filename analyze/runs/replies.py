@@ -1,0 +1,102 @@
+"""Is a structured answer what was asked for? A constraint is verified, never trusted. Knows nothing of any one schema.
+
+A server may answer 200 with `finish_reason: "stop"` and still break the schema: old `guided_json` fields are ignored
+silently, and so are `not` and `if` in a schema.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from analyze.errors import ConstraintIgnoredError
+from analyze.records import Answer, Body, Failure, FailureKind, Outcome, Request, to_json
+
+RAW_SHOWN = 300
+
+
+class ReplyCheck:
+    """Checks structured answers against their schemas. A schema is compiled once (jsonschema-rs: 0.7 us a reply)."""
+
+    def __init__(self) -> None:
+        self._validators: dict[bytes, Any] = {}
+        self._verified: set[bytes] = set()  # schemas that some reply of this run has satisfied
+
+    def __call__(self, request: Request, outcome: Outcome) -> Outcome:
+        """Return the answer, or the failure that it is: declined, cut short, no JSON, against its schema.
+
+        Raises ConstraintIgnoredError when the first reply to a schema shows that the server does not apply it.
+        """
+        if isinstance(outcome, Failure) or (schema := _schema_of(request.body)) is None:
+            return outcome
+        key = to_json(schema)
+        problem = self._problem(outcome, key, schema)
+        if problem is None:
+            self._verified.add(key)
+            return outcome
+        kind, message = problem
+        if kind == "schema" and key not in self._verified and not self._fits_loosely(outcome.text, key, schema):
+            raise ConstraintIgnoredError(
+                f"{outcome.instance or 'the server'} does not apply the schema of row {request.id}: {message}; "
+                f"it said: {outcome.text[:RAW_SHOWN]!r}",
+                cure="start vLLM with --structured-outputs-config (start_vllm.sh does), or check the model's support",
+            )
+        return Failure(
+            outcome.id,
+            outcome.asked,
+            kind,
+            message,
+            outcome.instance,
+            outcome.attempts,
+            raw=outcome.text,
+            custom_id=outcome.custom_id,
+        )
+
+    def _problem(self, answer: Answer, key: bytes, schema: dict[str, Any]) -> tuple[FailureKind, str] | None:
+        message = (answer.body.get("choices") or [{}])[0].get("message") or {}
+        if message.get("refusal"):
+            return "refused", str(message["refusal"])
+        if answer.finish_reason != "stop":
+            return "truncated", f"finish_reason is {answer.finish_reason!r}, not 'stop'"
+        try:
+            value = orjson.loads(answer.text)
+        except orjson.JSONDecodeError as error:
+            return "schema", f"no JSON: {error}"
+        violation = self._violation(key, schema, value)
+        return None if violation is None else ("schema", violation)
+
+    def _fits_loosely(self, text: str, key: bytes, schema: dict[str, Any]) -> bool:
+        """Whether the schema was applied and only a control character inside a string spoils the JSON.
+
+        xgrammar lets them through where a string is bounded by maxLength: 9 of 60 replies at temperature 1.
+        """
+        try:
+            value = json.loads(text, strict=False)
+        except json.JSONDecodeError:
+            return False
+        return self._violation(key, schema, value) is None
+
+    def _violation(self, key: bytes, schema: dict[str, Any], value: object) -> str | None:
+        import jsonschema_rs
+
+        if key not in self._validators:
+            try:
+                self._validators[key] = jsonschema_rs.validator_for(schema)
+            except (ValueError, jsonschema_rs.ReferencingError):
+                self._validators[key] = None  # not a schema: the server has said so, or applied its own idea of it
+        validator = self._validators[key]
+        error = None if validator is None else next(validator.iter_errors(value), None)
+        return None if error is None else f"{error.message} at {'/'.join(map(str, error.instance_path)) or 'the top'}"
+
+
+def _schema_of(body: Body) -> dict[str, Any] | None:
+    wanted = body.get("response_format")
+    if isinstance(wanted, Mapping) and wanted.get("type") == "json_schema":
+        schema = (wanted.get("json_schema") or {}).get("schema")
+        return schema if isinstance(schema, dict) else None
+    constraint = body.get("structured_outputs")
+    schema = constraint.get("json") if isinstance(constraint, Mapping) else None
+    return schema if isinstance(schema, dict) else None

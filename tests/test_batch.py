@@ -1,0 +1,364 @@
+"""`analyze.batch` as its user meets it: files in, files out, an exit code, whatever happens in between."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.fake_vllm import FakeVLLM, chat_reply, free_port
+
+SCHEMA = {"type": "object", "properties": {"label": {"enum": ["a", "b"]}}, "required": ["label"]}
+
+
+def row(number: int, **body: object) -> dict[str, object]:
+    content = {"messages": [{"role": "user", "content": f"question {number}"}], **body}
+    return {"custom_id": f"row-{number}", "method": "POST", "url": "/v1/chat/completions", "body": content}
+
+
+def write(path: Path, rows: list[object]) -> Path:
+    path.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows))
+    return path
+
+
+def lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+class Batch:
+    """Runs `python -m analyze.batch` in a folder, against given servers."""
+
+    def __init__(self, folder: Path, servers: list[FakeVLLM]) -> None:
+        self.folder, self.servers = folder, servers
+        self.input, self.output = folder / "requests.jsonl", folder / "answers.jsonl"
+        self.failed = folder / "answers.jsonl.failed.jsonl"
+
+    def start(self, *flags: str, **env: str) -> subprocess.Popen[str]:
+        urls = [flag for server in self.servers for flag in ("--base-url", server.url)]
+        command = [sys.executable, "-m", "analyze.batch", "-i", self.input, "-o", self.output, *urls, *flags]
+        environ = {**os.environ, "ANALYZE_LANG": "en", **env}
+        return subprocess.Popen(
+            command, cwd=self.folder, env=environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+
+    def run(self, *flags: str, **env: str) -> subprocess.CompletedProcess[str]:
+        process = self.start(*flags, **env)
+        out, err = process.communicate(timeout=60)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    @property
+    def asked(self) -> int:
+        return sum(server.asked for server in self.servers)
+
+
+@pytest.fixture
+def batch(tmp_path: Path, fleet: list[FakeVLLM]) -> Batch:
+    return Batch(tmp_path, fleet)
+
+
+def test_every_row_is_answered_in_the_openai_batch_format(batch):
+    write(batch.input, [row(n) for n in range(20)])
+    done = batch.run()
+    assert done.returncode == 0, done.stderr
+    answers = lines(batch.output)
+    assert {a["custom_id"] for a in answers} == {f"row-{n}" for n in range(20)}
+    assert all(a["response"]["status_code"] == 200 and a["error"] is None for a in answers)
+    assert answers[0]["response"]["body"]["choices"][0]["message"]["content"] == "hello"
+    assert "20 rows read: 20 ok (0 of them before), 0 failed, 0 rejected, 0 left" in done.stdout
+    assert {server.bodies[0]["model"] for server in batch.servers} == {"fake-model"}
+
+
+def test_a_finished_run_asks_nothing_again(batch):
+    write(batch.input, [row(n) for n in range(20)])
+    batch.run()
+    assert batch.run().returncode == 0
+    assert batch.asked == 20
+
+
+def test_added_and_reordered_rows_ask_exactly_what_is_missing(batch):
+    write(batch.input, [row(n) for n in range(10)])
+    batch.run()
+    write(batch.input, [row(n) for n in reversed(range(13))])
+    assert batch.run().returncode == 0
+    assert batch.asked == 13
+    assert len(lines(batch.output)) == 13
+
+
+def test_ordered_puts_the_output_in_the_order_of_the_input(batch):
+    write(batch.input, [row(n) for n in range(30)])
+    batch.run("--ordered")
+    assert [a["custom_id"] for a in lines(batch.output)] == [f"row-{n}" for n in range(30)]
+
+
+def test_killed_at_any_instant_it_continues_without_loss_or_repetition(batch):
+    write(batch.input, [row(n) for n in range(200)])
+    for server in batch.servers:
+        server.delay_s = 0.05
+    for reached in (40, 90, 150):
+        process = batch.start("--in-flight", "8")
+        while batch.asked < reached:
+            time.sleep(0.005)
+        process.kill()
+        process.wait()
+    assert 100 < len(lines(batch.output)) < 200
+    assert batch.run("--in-flight", "8").returncode == 0
+    ids = [a["custom_id"] for a in lines(batch.output)]
+    assert sorted(ids) == sorted(f"row-{n}" for n in range(200))
+    assert batch.asked <= 200 + 3 * 8, "asked again: at most what was in flight at each kill"
+
+
+def test_a_torn_last_line_does_not_spoil_the_next(batch):
+    write(batch.input, [row(n) for n in range(5)])
+    batch.run()
+    whole = batch.output.read_bytes()
+    batch.output.write_bytes(whole[:-20])
+    assert batch.run().returncode == 0
+    assert sorted(a["custom_id"] for a in lines(batch.output)) == [f"row-{n}" for n in range(5)]
+    assert batch.asked == 6
+
+
+def test_ctrl_c_finishes_what_is_in_flight_and_says_how_to_continue(batch):
+    write(batch.input, [row(n) for n in range(400)])
+    for server in batch.servers:
+        server.delay_s = 0.3
+    process = batch.start("--in-flight", "8")
+    while batch.asked < 16:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert f"continue with: python -m analyze.batch -i {batch.input}" in out
+    assert len(lines(batch.output)) == batch.asked, "all that was asked is recorded"
+    for server in batch.servers:
+        server.delay_s = 0.0
+    assert batch.run().returncode == 0
+    assert batch.asked == 400
+
+
+def test_a_second_ctrl_c_stops_at_once(batch):
+    write(batch.input, [row(n) for n in range(40)])
+    for server in batch.servers:
+        server.mode = "hang"
+    process = batch.start()
+    while batch.asked < 40:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=5) == 130
+
+
+def test_a_second_run_on_the_same_output_says_who_holds_it(batch):
+    write(batch.input, [row(n) for n in range(8)])
+    for server in batch.servers:
+        server.mode = "hang"
+    first = batch.start()
+    while batch.asked < 8:
+        time.sleep(0.02)
+    second = batch.run()
+    assert second.returncode == 4
+    assert f'"pid":{first.pid}' in second.stderr
+    first.kill()
+    first.communicate()
+
+
+def test_an_edited_row_stops_the_run_before_anything_is_asked_unless_update(batch):
+    write(batch.input, [row(n) for n in range(5)])
+    batch.run()
+    write(batch.input, [row(0, temperature=0.5), *(row(n) for n in range(1, 5))])
+    refused = batch.run()
+    assert refused.returncode == 2
+    assert "row-0" in refused.stderr and "--update" in refused.stderr
+    assert batch.asked == 5
+    assert batch.run("--update").returncode == 0
+    assert batch.asked == 6
+    assert len(lines(batch.output)) == 5, "the old line is retired"
+
+
+def test_another_model_on_the_servers_is_refused(batch):
+    write(batch.input, [row(n) for n in range(5)])
+    batch.run()
+    for server in batch.servers:
+        server.model = "other-model"
+    refused = batch.run()
+    assert refused.returncode == 2
+    assert "'fake-model'" in refused.stderr and "'other-model'" in refused.stderr
+
+
+def test_failures_stand_in_their_own_file_and_never_among_the_answers(batch):
+    async def moody(request, body):
+        from aiohttp import web
+
+        if "question 3" in str(body):
+            message = "This model's maximum context length is 4096 tokens. However, your prompt contains at least 4097"
+            return web.json_response({"error": {"message": message}}, status=400)
+        return web.json_response(chat_reply("fine"))
+
+    for server in batch.servers:
+        server.handler = moody
+    write(batch.input, [row(n) for n in range(10)])
+    done = batch.run()
+    assert done.returncode == 1
+    assert len(lines(batch.output)) == 9
+    (failure,) = lines(batch.failed)
+    assert (failure["custom_id"], failure["error"]["code"]) == ("row-3", "too_long")
+    assert "9 ok" in done.stdout and "1 failed" in done.stdout
+
+    asked = batch.asked
+    assert batch.run().returncode == 1, "a permanent failure stays one"
+    assert batch.asked == asked
+    for server in batch.servers:
+        server.handler = None
+    assert batch.run("--retry-failed").returncode == 0
+    assert lines(batch.failed) == []
+    assert len(lines(batch.output)) == 10
+
+
+def test_a_cut_or_broken_structured_answer_is_a_failure_with_the_raw_text(batch):
+    form = {"type": "json_schema", "json_schema": {"name": "label", "schema": SCHEMA}}
+    replies = {"0": ('{"label":"a"}', "stop"), "1": ('{"lab', "length"), "2": ('{"label":"c"}', "stop")}
+
+    async def reply(request, body):
+        from aiohttp import web
+
+        return web.json_response(chat_reply(*replies[body["messages"][0]["content"][-1]]))
+
+    for server in batch.servers:
+        server.handler = reply
+    write(batch.input, [row(n, response_format=form) for n in range(3)])
+    assert batch.run("--in-flight", "1").returncode == 1
+    assert [a["custom_id"] for a in lines(batch.output)] == ["row-0"]
+    assert [(f["error"]["code"], f["raw"]) for f in lines(batch.failed)] == [
+        ("truncated", '{"lab'),
+        ("schema", '{"label":"c"}'),
+    ]
+
+
+def test_a_server_that_ignores_the_constraint_stops_the_run_loudly(batch):
+    form = {"type": "json_schema", "json_schema": {"name": "label", "schema": SCHEMA}}
+    for server in batch.servers:
+        server.reply = "Sure! The label is a."
+    write(batch.input, [row(n, response_format=form) for n in range(10)])
+    done = batch.run()
+    assert done.returncode == 4
+    assert "does not apply the schema" in done.stderr and "Sure!" in done.stderr
+
+
+def test_with_servers_down_from_the_start_the_run_goes_on_with_the_others_and_says_so(batch):
+    batch.servers[1].stop()
+    write(batch.input, [row(n) for n in range(12)])
+    done = batch.run()
+    assert done.returncode == 0
+    assert "3 of 4 servers" in done.stdout
+    assert batch.servers[1].url in done.stdout
+
+
+def test_a_server_killed_in_the_middle_loses_nothing(batch):
+    for server in batch.servers:
+        server.delay_s = 0.05
+    write(batch.input, [row(n) for n in range(300)])
+    process = batch.start("--in-flight", "32")
+    while batch.asked < 60:
+        time.sleep(0.01)
+    batch.servers[2].stop()
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert len(lines(batch.output)) == 300
+    assert f"{batch.servers[2].url} is out" in err
+
+
+def test_no_server_up_is_exit_3_within_seconds_naming_each_address(batch, tmp_path):
+    write(batch.input, [row(1)])
+    for server in batch.servers:
+        server.stop()
+    started = time.monotonic()
+    done = batch.run()
+    assert done.returncode == 3
+    assert time.monotonic() - started < 15
+    for server in batch.servers:
+        assert server.url in done.stderr
+    assert "start_vllm.sh" in done.stderr and "check_vllm.sh" in done.stderr
+    assert not batch.output.exists() or batch.output.read_bytes() == b""
+
+
+def test_a_proxy_in_the_shell_changes_nothing(batch):
+    write(batch.input, [row(n) for n in range(4)])
+    proxy = f"http://127.0.0.1:{free_port()}"
+    assert batch.run(http_proxy=proxy, HTTP_PROXY=proxy, ALL_PROXY=proxy).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "there is no such file"),
+        (b"", "the file is empty"),
+        (b"\x00\x01\x02PNG", "binary"),
+        (b'{"body": {}}\nnot json\n', ":2: no JSON"),
+        (b'{"custom_id": "a"}\n', ':1: it has no "body"'),
+        (b'{"custom_id": 7, "body": {}}\n', ":1: its id is 7"),
+        (b"[1]\n", ":1: a request is"),
+    ],
+)
+def test_bad_input_is_exit_2_naming_file_line_and_cure(batch, content, said):
+    if content is not None:
+        batch.input.write_bytes(content)
+    done = batch.run()
+    assert done.returncode == 2
+    assert str(batch.input) in done.stderr and said in done.stderr and "→" in done.stderr
+    assert batch.asked == 0
+
+
+def test_skip_bad_lists_the_bad_lines_and_answers_the_rest(batch):
+    batch.input.write_text(json.dumps(row(1)) + "\nnot json\n" + json.dumps(row(2)) + "\n")
+    done = batch.run("--skip-bad")
+    assert done.returncode == 1
+    assert len(lines(batch.output)) == 2
+    (reject,) = lines(batch.folder / "answers.jsonl.rejects.jsonl")
+    assert (reject["line"], reject["raw"]) == (2, "not json")
+    assert "2 ok" in done.stdout and "1 rejected" in done.stdout
+
+
+def test_an_output_that_is_somebody_elses_file_is_left_untouched(batch):
+    write(batch.input, [row(1)])
+    batch.output.write_text("my precious notes, without a newline")
+    assert batch.run().returncode == 2
+    assert batch.output.read_text() == "my precious notes, without a newline"
+
+
+def test_rows_without_an_id_get_one_and_duplicates_are_numbered(batch):
+    bodies = [{"body": row(1)["body"]}, {"body": row(1)["body"]}, row(2), row(2)]
+    write(batch.input, bodies)
+    assert batch.run().returncode == 0
+    answers = lines(batch.output)
+    assert len({a.get("row", a["custom_id"]) for a in answers}) == 4
+    assert sorted(a["custom_id"] for a in answers)[:2] == ["row-2", "row-2"]
+    assert batch.run().returncode == 0
+    assert batch.asked == 4
+
+
+def test_secrets_stay_out_of_every_file(batch):
+    write(batch.input, [row(n) for n in range(3)])
+    batch.run(VLLM_API_KEY="sk-very-secret")
+    assert batch.servers[0].headers[-1]["Authorization"] == "Bearer sk-very-secret"
+    for path in batch.folder.rglob("*"):
+        assert "sk-very-secret" not in path.read_text()
+
+
+def test_show_settings_says_where_each_value_came_from(batch):
+    done = batch.run("--show-settings", "--vllm-host", "box", VLLM_PORTS="1,2")
+    assert done.returncode == 0
+    shown = {line.split()[0]: line.split()[-1] for line in done.stdout.splitlines()}
+    assert shown == {
+        "VLLM_ENDPOINTS": "(default)",
+        "VLLM_PORTS": "(environment)",
+        "VLLM_HOST": "(flag)",
+        "VLLM_API_KEY": "(default)",
+        "MODEL": "(default)",
+        "ANALYZE_LANG": "(environment)",
+    }

@@ -1,0 +1,84 @@
+"""The direction of dependencies (DESIGN "Layout"), held over the source itself."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import analyze
+
+ROOT = Path(analyze.__file__).parent
+WORDS = {"errors", "files", "lang", "loops", "records", "settings", "tiny_model", "_version"}
+RUN_READERS = {"runs.journal", "runs.manifest"}
+JOBS = {"batch", "pipeline", "per_task", "classify", "infer", "annotate"}
+
+# package or module → what it may import besides itself and WORDS
+ALLOWED: dict[str, set[str]] = {
+    **{word: set() for word in WORDS},
+    "fleet": set(),
+    "core": {"fleet"},
+    "multi_vllm": {"core", "fleet"},
+    "servers": set(),
+    "facts": set(),
+    "stats": set(),
+    "judge": {"facts"},
+    "report": {"stats", "judge.labels", "judge.issues", *RUN_READERS},
+    "runs": {"core", "fleet"},
+    "per_task": {"runs", "judge", "facts"},
+    "pipeline": {"runs", "judge", "facts", "stats", "report", "per_task"},
+    "batch": {"runs"},
+    "cli": {"runs", "servers", "report", *JOBS},
+    "__init__": {"multi_vllm", "runs", "per_task", "pipeline"},
+    "__main__": {"cli"},
+}
+HEAVY = {"openai", "httpx2", "aiohttp", "torch", "transformers", "pandas", "matplotlib", "wordcloud", "vllm", "scipy"}
+
+
+def imports_of(path: Path) -> set[str]:
+    """Every module of ours that `path` imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "analyze":
+            base = node.module.removeprefix("analyze").lstrip(".")
+            for alias in node.names:
+                deeper = f"{base}.{alias.name}".lstrip(".")
+                found.add(deeper if (ROOT / (deeper.replace(".", "/") + ".py")).exists() or not base else base)
+        elif isinstance(node, ast.Import):
+            found.update(a.name.removeprefix("analyze.") for a in node.names if a.name.startswith("analyze."))
+    return found
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(ROOT).with_suffix("").parts[0]
+
+
+def test_every_import_goes_in_its_direction():
+    wrong = []
+    for path in sorted(ROOT.rglob("*.py")):
+        room = room_of(path)
+        for module in imports_of(path):
+            top = module.split(".")[0]
+            allowed = ALLOWED[room]
+            fine = top in WORDS or top == room or top in allowed or module in allowed
+            if not fine:
+                wrong.append(f"{path.relative_to(ROOT.parent)} imports {module}")
+    assert wrong == []
+
+
+def test_importing_analyze_pulls_in_nothing_heavy():
+    code = f"import sys, analyze; print(sorted({HEAVY!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_servers_need_nothing_but_the_standard_library():
+    code = (
+        "import sys, analyze.servers; "
+        "print(sorted({m.split('.')[0] for m in sys.modules} - set(sys.stdlib_module_names) - {'analyze'}))"
+    )
+    done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, cwd=ROOT.parent)
+    assert done.returncode == 0, done.stderr
+    ours = [name for name in done.stdout.strip("[]\n").split(", ") if name and not name.startswith("'_")]
+    assert ours == []
