@@ -1,0 +1,102 @@
+"""Stop what we started: drain, SIGTERM, SIGKILL, each with its time. Ends no process that no pid file of ours proves.
+
+A server that gets SIGTERM with requests in flight may leave its clients hanging until their own timeout, so those are
+waited for first. SIGTERM goes to the API process, which ends its engine; whatever of the session is left is killed.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from analyze.errors import ServerError
+from analyze.servers import processes
+from analyze.servers.probing import Load, load_of
+from analyze.servers.processes import Record
+from analyze.servers.texts import SILENT, Console
+
+DRAIN_TIMEOUT_S = 30.0
+TERM_TIMEOUT_S = 40.0
+"""Above the --shutdown-timeout of 30 s that servers are given for requests that are still in flight."""
+
+TERM_STARTING_TIMEOUT_S = 5.0
+"""For a server that answers nothing yet: it has no request to lose, and loading a model cannot be interrupted."""
+
+KILL_TIMEOUT_S = 10.0
+LOAD_TIMEOUT_S = 2.0
+POLL_S = 0.1
+
+
+def stop_records(
+    records: Mapping[Path, Record], *, drain_timeout_s: float = DRAIN_TIMEOUT_S, console: Console = SILENT
+) -> list[int]:
+    """Stop the servers of these pid files, all at once, and remove the files. Return the ports of those that ran.
+
+    A second call for the same records finds nothing and does nothing. A KeyboardInterrupt cuts every wait short:
+    what is left is killed, then it is raised again. Raises ServerError for processes of another user, or that
+    outlive SIGKILL.
+    """
+    living = [record for record in records.values() if processes.remains(record)]
+    if living:
+        console.say("stopping", ports=",".join(str(record.port) for record in living))
+    try:
+        patience_s = {record: TERM_TIMEOUT_S if _load(record) else TERM_STARTING_TIMEOUT_S for record in living}
+        if drain_timeout_s > 0:
+            _drain(living, drain_timeout_s, console)
+        _terminate(living, patience_s)
+    finally:
+        _kill(living, console)
+    for path, record in records.items():
+        processes.forget(path, record)
+    return [record.port for record in living]
+
+
+def _load(record: Record) -> Load | None:
+    return load_of(record.host, record.port, timeout_s=LOAD_TIMEOUT_S) if processes.alive(record) else None
+
+
+def _drain(records: Sequence[Record], timeout_s: float, console: Console) -> None:
+    """Wait until no request runs or waits. A server that does not answer has none that could be saved."""
+    deadline = time.monotonic() + timeout_s
+    said = False
+    while True:
+        loads = {record.port: _load(record) for record in records}
+        busy = {port: load.running + load.waiting for port, load in loads.items() if load}
+        requests = sum(busy.values())
+        if requests == 0:
+            return
+        if time.monotonic() > deadline:
+            console.say("drain_over", seconds=timeout_s, requests=requests)
+            return
+        if not said:
+            console.say("draining", seconds=timeout_s, requests=requests)
+            said = True
+        time.sleep(POLL_S)
+
+
+def _terminate(records: Sequence[Record], patience_s: Mapping[Record, float]) -> None:
+    """Ask the API processes to end, and wait for each as long as its patience says."""
+    began = time.monotonic()
+    processes.send([record.pid for record in records if processes.alive(record)], signal.SIGTERM)
+    while any(processes.alive(r) and time.monotonic() - began < patience_s[r] for r in records):
+        time.sleep(POLL_S)
+
+
+def _kill(records: Sequence[Record], console: Console) -> None:
+    """Kill what is left of the sessions. New members may be born meanwhile, so look again until there are none."""
+    deadline = time.monotonic() + KILL_TIMEOUT_S
+    for record in records:
+        survivors = processes.remains(record)
+        if survivors:
+            console.say("killing", port=record.port, count=len(survivors))
+        while pids := processes.remains(record):
+            processes.send(pids, signal.SIGKILL)
+            if time.monotonic() > deadline:
+                raise ServerError(
+                    f"processes {pids} of the server on port {record.port} outlive SIGKILL",
+                    cure="a driver or a disk holds them (state D in ps): look at dmesg; only a reboot may help",
+                )
+            time.sleep(POLL_S)
+        processes.reap(record)
