@@ -9,6 +9,7 @@ Knows nothing of what the requests are about.
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,17 +17,15 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from analyze import settings
 from analyze.errors import EXIT_OK, EXIT_SOME_FAILED, InputError, Interrupted, UsageError
 from analyze.files import text_lines, whole_file
 from analyze.lang import Lang, language
-from analyze.records import TRANSIENT, Answer, Outcome, Request, to_json
+from analyze.records import TRANSIENT, Answer, Outcome, Request, from_json, to_json
 from analyze.runs.askers import FleetAsker
 from analyze.runs.command import Parser, add_settings, command_line, flags_of, run_command
 from analyze.runs.ids import RowIds, request_of
-from analyze.runs.journal import Journal, decode
+from analyze.runs.journal import Journal, RunLock, decode
 from analyze.runs.manifest import new_manifest, read_manifest, refuse_other_run, utc_now, write_manifest
 from analyze.runs.plan import Plan, changed_ids, mixed
 from analyze.runs.progress import Progress
@@ -111,8 +110,8 @@ def read_requests(path: Path, rejects: list[dict[str, Any]] | None = None) -> It
     for number, text in text_lines(path):
         try:
             try:
-                yield request_of(orjson.loads(text), ids)
-            except orjson.JSONDecodeError as error:
+                yield request_of(from_json(text), ids)
+            except json.JSONDecodeError as error:
                 raise ValueError(f"no JSON: {error}") from error
         except ValueError as error:
             if rejects is None:
@@ -125,7 +124,7 @@ async def run(job: Job) -> int:
     """Run the batch; return the exit code. Raises AnalyzeError for all that stops it."""
     rejects: list[dict[str, Any]] | None = [] if job.skip_bad else None
     total = sum(1 for _ in read_requests(job.input, rejects))
-    with Journal(job.paths.answers, job.paths.failures, lock=job.paths.lock) as journal:
+    with RunLock(job.paths.lock), Journal(job.paths.answers, job.paths.failures) as journal:
         _settle_old_lines(job, journal)
         asker = FleetAsker(
             settings.addresses(job.settings, job.base_urls),

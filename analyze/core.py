@@ -24,7 +24,7 @@ import orjson
 
 from analyze import settings
 from analyze.fleet import Fleet, Instance
-from analyze.records import Answer, Body, Failure, FailureKind, Outcome, Request, to_json
+from analyze.records import Answer, Body, Failure, FailureKind, Outcome, Request, from_json, to_json
 
 log = logging.getLogger(__name__)
 
@@ -459,8 +459,8 @@ def _retry_after_s(reply: Reply) -> float | None:
 def _whole_body(raw: bytes) -> Body | None:
     """Return a reply's JSON object; None when it is none, or when the server says that it aborted the generation."""
     try:
-        body: Any = orjson.loads(raw)
-    except orjson.JSONDecodeError:
+        body = from_json(raw)
+    except ValueError:
         return None
     if not isinstance(body, dict):
         return None

@@ -129,6 +129,17 @@ def to_json(value: object) -> bytes:
         return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
 
 
+def from_json(text: str | bytes) -> Any:
+    """Read JSON as models and servers write it: lone surrogates and NaN too, which a strict reader refuses.
+
+    Raises json.JSONDecodeError.
+    """
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return json.loads(text)
+
+
 def asked_of(body: Mapping[str, Any], url: str = CHAT_URL, sample: int = 0) -> str:
     """Return the SHA-256 (hex) of what a request asks: its URL, its body, its sample number.
 

@@ -7,16 +7,17 @@ from typing import Any
 
 import pytest
 
+from analyze import settings
 from tests.fake_vllm import FakeVLLM
+
+SETTINGS = [setting.env for setting in settings.PIPELINE] + ["VLLM_PRESET"]
+PROXIES = ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"]
 
 
 @pytest.fixture(autouse=True)
 def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test sees the defaults, in English, whatever the shell that runs it has set."""
-    for name in (
-        "USE_MULTI_VLLM VLLM_ENDPOINTS VLLM_PORTS VLLM_HOST VLLM_API_KEY INPUT_JSONL OUTPUT_DIR FONT_PATH MODEL "
-        "ANALYZE_ENGINE VLLM_PRESET http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY"
-    ).split():
+    for name in (*SETTINGS, *PROXIES):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("ANALYZE_LANG", "en")
 

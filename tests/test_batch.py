@@ -267,7 +267,7 @@ def test_a_server_killed_in_the_middle_loses_nothing(batch):
     while batch.asked < 60:
         time.sleep(0.01)
     batch.servers[2].stop()
-    out, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert len(lines(batch.output)) == 300
     assert f"{batch.servers[2].url} is out" in err

@@ -13,7 +13,7 @@ from analyze.loops import LoopThread
 from analyze.records import Answer, ChatRequest, Failure, Outcome, Request
 from analyze.runs.askers import connected_asker
 from analyze.runs.ids import RowIds, request_of
-from analyze.runs.journal import Journal
+from analyze.runs.journal import Journal, RunLock
 from analyze.runs.plan import Plan
 from analyze.runs.replies import ReplyCheck
 from analyze.runs.runner import outcomes
@@ -43,7 +43,10 @@ async def aask_many(
     """
     check = ReplyCheck()
     with ExitStack() as stack:
-        record = None if journal is None else stack.enter_context(Journal(Path(journal)))
+        record = None
+        if journal is not None:
+            stack.enter_context(RunLock(Path(f"{journal}.lock")))
+            record = stack.enter_context(Journal(Path(journal)))
 
         def keep(request: Request, outcome: Outcome) -> Outcome:
             outcome = check(request, outcome)

@@ -24,11 +24,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-import orjson
-
 from analyze.errors import InputError, OutputHeldError, OutputLostError
 from analyze.files import whole_file
-from analyze.records import Answer, Failure, FailureKind, Outcome, to_json
+from analyze.records import Answer, Failure, FailureKind, Outcome, from_json, to_json
 
 FIRST_BYTES = b'{"id":"batch_req_'
 SYNC_AFTER_S = 1.0
@@ -44,7 +42,7 @@ class Seen:
 
 
 class RunLock:
-    """One writer an output. The lock is the kernel's (flock): it ends with the process, however that ends."""
+    """One writer an output, as a context manager. The lock is the kernel's (flock): it ends with the process."""
 
     def __init__(self, path: Path) -> None:
         """Take the lock or raise OutputHeldError, naming who holds it."""
@@ -72,7 +70,10 @@ class RunLock:
                 return file
             file.close()  # its last holder removed the name between our open and our lock
 
-    def release(self) -> None:
+    def __enter__(self) -> RunLock:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
         self.path.unlink(missing_ok=True)
         self._file.close()
 
@@ -120,17 +121,12 @@ class _Appender:
 
 
 class Journal:
-    """The outcomes of one run. A context manager; while it is open no other run can write to the same output."""
+    """The outcomes of one run. Open it under a RunLock: two writers would mix their lines."""
 
-    def __init__(self, answers: Path, failures: Path | None = None, *, lock: Path | None = None) -> None:
-        """Open or continue a journal. Raises OutputHeldError; InputError if a file holds something else."""
+    def __init__(self, answers: Path, failures: Path | None = None) -> None:
+        """Open or continue a journal. Raises InputError if a file holds something else."""
         self.answers_path, self.failures_path = answers, failures or answers
-        self._lock = RunLock(lock or answers.with_name(answers.name + ".lock"))
-        try:
-            self._open()
-        except BaseException:
-            self._lock.release()
-            raise
+        self._open()
 
     def _open(self) -> None:
         paths = dict.fromkeys((self.failures_path, self.answers_path))
@@ -161,19 +157,13 @@ class Journal:
         """Remove the lines of these rows, in one step: a kill leaves the old files or the new ones."""
         if not ids:
             return
-        self._close_files()
+        self.close()
         for path in dict.fromkeys((self.failures_path, self.answers_path)):
             with open(path, "rb") as old, whole_file(path, "wb") as new:
                 new.writelines(line for line in old if decode(line).id not in ids)
         self._open()
 
     def close(self) -> None:
-        try:
-            self._close_files()
-        finally:
-            self._lock.release()
-
-    def _close_files(self) -> None:
         try:
             self._answers.close()
         finally:
@@ -262,7 +252,7 @@ def encode(outcome: Outcome) -> bytes:
 
 def decode(line: bytes) -> Outcome:
     """Read one line. Raises ValueError, KeyError or TypeError for one that `encode` did not write."""
-    record = orjson.loads(line)
+    record = from_json(line)
     row, custom_id = record.get("row"), record["custom_id"]
     row_id, own = (custom_id, None) if row is None else (row, custom_id)
     response, error = record["response"], record["error"]

@@ -1,0 +1,128 @@
+"""The decisions of the fleet, for any order of events."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analyze.errors import UsageError
+from analyze.fleet import LAST_PROBE_S, STRIKES, Fleet, Instance
+
+URLS = [f"http://h:{port}/v1" for port in (1, 2, 3, 4)]
+
+
+def send(fleet: Fleet) -> Instance:
+    instance = fleet.pick()
+    assert instance is not None
+    fleet.sent(instance)
+    return instance
+
+
+def numbers(fleet: Fleet, picked: list[Instance]) -> list[int]:
+    return [fleet.instances.index(instance) + 1 for instance in picked]
+
+
+def test_one_at_a_time_is_the_strict_rotation():
+    fleet, picked = Fleet(URLS), []
+    for _ in range(9):
+        picked.append(send(fleet))
+        fleet.given_back(picked[-1])
+    assert numbers(fleet, picked) == [1, 2, 3, 4, 1, 2, 3, 4, 1]
+
+
+@given(st.lists(st.one_of(st.none(), st.integers(0, 1000)), max_size=200))
+def test_nobody_is_sent_work_while_another_has_less(events: list[int | None]):
+    """None sends a request, a number ends one of those in flight."""
+    fleet, out = Fleet(URLS), []
+    for event in events:
+        if event is None:
+            loads = {i: i.in_flight for i in fleet.instances}
+            chosen = send(fleet)
+            out.append(chosen)
+            assert loads[chosen] == min(loads.values())
+        elif out:
+            fleet.given_back(out.pop(event % len(out)))
+    for instance in out:
+        fleet.given_back(instance)
+    assert [i.in_flight for i in fleet.instances] == [0, 0, 0, 0]
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["answered", "failed", "gone", "probe ok", "probe bad"]))))
+def test_no_order_of_events_loses_an_instance_for_ever(events: list[tuple[int, str]]):
+    fleet, now = Fleet(URLS), 0.0
+    for number, event in events:
+        now += 1.0
+        instance = fleet.instances[number]
+        if event == "answered":
+            fleet.answered(instance)
+        elif event in ("failed", "gone"):
+            fleet.failed(instance, "x", now, gone=event == "gone")
+        elif not instance.is_up:
+            fleet.probed(instance, None if event == "probe ok" else "still bad", now)
+    for instance in fleet.instances:
+        assert instance.is_up or instance.probe_at <= now + LAST_PROBE_S
+    for instance in fleet.due(now + LAST_PROBE_S):
+        fleet.probed(instance, None, now)
+    assert fleet.up == fleet.instances
+
+
+def test_failures_in_a_row_put_an_instance_out_and_an_answer_in_between_clears_them():
+    fleet = Fleet(URLS)
+    first = fleet.instances[0]
+    for _ in range(10):
+        for _ in range(STRIKES - 1):
+            assert not fleet.failed(first, "reset", 0.0)
+        fleet.answered(first)
+    for _ in range(STRIKES - 1):
+        fleet.failed(first, "reset", 0.0)
+    assert fleet.failed(first, "reset", 0.0)
+    assert first not in fleet.up and first.reason == "reset"
+
+
+def test_an_address_where_nothing_listens_is_out_at_once():
+    fleet = Fleet(URLS)
+    assert fleet.failed(fleet.instances[2], "refused", 0.0, gone=True)
+    assert len(fleet.up) == 3
+
+
+def test_strikes_for_a_row_that_fails_everywhere_are_returned():
+    fleet = Fleet(URLS)
+    first, second = fleet.instances[:2]
+    fleet.failed(first, "HTTP 500", 0.0)
+    fleet.failed(second, "HTTP 500", 0.0)
+    fleet.forgiven([first, second])
+    assert (first.strikes, second.strikes) == (0, 0)
+
+
+def test_a_request_avoids_who_failed_it_as_long_as_another_is_up():
+    fleet = Fleet(URLS[:2])
+    first, second = fleet.instances
+    assert fleet.pick([first]) is second
+    fleet.hold_out(second, "down", 0.0)
+    assert fleet.pick([first]) is first
+    fleet.hold_out(first, "down", 0.0)
+    assert fleet.pick() is None
+
+
+def test_probes_grow_rarer_up_to_a_bound():
+    fleet = Fleet(URLS[:1])
+    (only,) = fleet.instances
+    fleet.hold_out(only, "down", 0.0)
+    waits, now = [], 0.0
+    for _ in range(8):
+        due = fleet.next_probe_at()
+        assert due is not None and fleet.due(due) == [only] and fleet.due(due - 0.01) == []
+        waits.append(due - now)
+        now = due
+        fleet.probed(only, "down", now)
+    assert waits == [0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0, 10.0]
+
+
+def test_no_address_and_an_unknown_policy_are_told():
+    for wrong in (lambda: Fleet([]), lambda: Fleet(URLS, "random")):
+        try:
+            wrong()
+        except UsageError as error:
+            assert error.cure
+        else:
+            raise AssertionError("not told")
