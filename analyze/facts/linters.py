@@ -8,7 +8,7 @@ so that the others keep their findings.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,29 +17,40 @@ from analyze.facts.records import Finding, Severity, one_line
 from analyze.facts.rules import BANDIT_RULES, RUFF_RULES
 
 Findings = dict[str, list[Finding]]
+Outcome = dict[str, list[Finding] | str]
 # CPU seconds beside what a single file may take: Python and bandit's plugins are up in 0.2.
 START_CPU_S = 1.5
 # A file of a usual size takes bandit 5 ms and ruff less than one.
 USUAL_FILE_CPU_S = 0.05
+LARGE_BYTES = 20_000
 
 _SEVERITIES: dict[str, Severity] = {"LOW": "low", "MEDIUM": "medium", "HIGH": "high"}
 
 
-def ruff(names: Sequence[str], folder: Path, file_cpu_s: float) -> Mapping[str, list[Finding] | str]:
+def ruff(names: Sequence[str], folder: Path, file_cpu_s: float) -> Outcome:
     """Return the lint findings of each file in `folder`, or why there are none to be had."""
-    return _by_halves(names, lambda some: _ruff(some, folder, _budget(some, file_cpu_s)))
+    return _each(names, folder, lambda some: _ruff(some, folder, _budget(some, file_cpu_s)))
 
 
-def bandit(names: Sequence[str], folder: Path, file_cpu_s: float) -> Mapping[str, list[Finding] | str]:
+def bandit(names: Sequence[str], folder: Path, file_cpu_s: float) -> Outcome:
     """Return the security findings of each file in `folder`, or why there are none to be had."""
-    return _by_halves(names, lambda some: _bandit(some, folder, _budget(some, file_cpu_s)))
+    return _each(names, folder, lambda some: _bandit(some, folder, _budget(some, file_cpu_s)))
 
 
 def _budget(names: Sequence[str], file_cpu_s: float) -> float:
     return START_CPU_S + file_cpu_s + USUAL_FILE_CPU_S * len(names)
 
 
-def _by_halves(names: Sequence[str], run: Callable[[Sequence[str]], Findings]) -> dict[str, list[Finding] | str]:
+def _each(names: Sequence[str], folder: Path, run: Callable[[Sequence[str]], Findings]) -> Outcome:
+    """Run once for all usual files and once for each large one: what hangs a tool is nearly always large."""
+    large = [name for name in names if (folder / name).stat().st_size > LARGE_BYTES]
+    found = _by_halves([name for name in names if name not in large], run)
+    for name in large:
+        found |= _by_halves([name], run)
+    return found
+
+
+def _by_halves(names: Sequence[str], run: Callable[[Sequence[str]], Findings]) -> Outcome:
     if not names:
         return {}
     try:
