@@ -17,7 +17,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import aiohttp
 import orjson
@@ -39,6 +38,8 @@ KEEPALIVE_S = 4.0
 """Idle connections are closed before the server closes them (uvicorn: after 5 s), or a send could meet a reset."""
 
 PROBE_TIMEOUT_S = 5.0
+
+GARBLED = "a garbled or aborted reply"
 
 INSTANCE_HEADER = "x-analyze-instance"
 
@@ -70,6 +71,7 @@ class Reply:
     instance: Instance
     attempts: int = 1
     body: bytes = b""
+    value: Body | None = None  # what the body means, where `parse` was given
     chunks: AsyncIterator[bytes] | None = None
     close: Callable[[], None] = lambda: None
 
@@ -171,11 +173,13 @@ class Core:
         headers: Headers | None = None,
         timeouts: Timeouts = SINGLE,
         stream: bool = False,
+        parse: Callable[[bytes], Body | None] | None = None,
     ) -> Reply:
         """Send one request, again elsewhere where an instance fails it, and return the reply, whatever its status.
 
         `path` follows the base URL, as in `/chat/completions`. With `stream`, an event stream is handed over as it
-        comes, and the instance counts as loaded until `Reply.close` is called. Raises Unavailable, TimedOut.
+        comes, and the instance counts as loaded until `Reply.close` is called. `parse` reads the body of a good
+        reply; where it makes nothing of it, that is the instance's fault. Raises Unavailable, TimedOut.
         """
         tries = _Tries(timeouts.unavailable_s)
         while True:
@@ -192,7 +196,9 @@ class Core:
             else:
                 tries.attempts += 1
                 reply.attempts = tries.attempts
-                if not await self._ask_again(reply, tries):
+                to_parse = parse is not None and reply.status == 200
+                reply.value = parse(reply.body) if parse is not None and to_parse else None
+                if not await self._ask_again(reply, tries, garbled=to_parse and reply.value is None):
                     return reply
             if tries.attempts >= ATTEMPTS or _now() >= tries.patience_starts(_now()):
                 raise tries.unavailable(f"gave up after {tries.attempts} attempts")
@@ -212,8 +218,8 @@ class Core:
                 continue
         return instance
 
-    async def _ask_again(self, reply: Reply, tries: _Tries) -> bool:
-        """Judge a reply by its status: False hands it to the caller, True asks again."""
+    async def _ask_again(self, reply: Reply, tries: _Tries, *, garbled: bool) -> bool:
+        """Judge a reply: False hands it to the caller, True asks again, somewhere else if it can be."""
         instance, status = reply.instance, reply.status
         last_try = tries.attempts >= ATTEMPTS
         if status in (429, 503):
@@ -223,6 +229,10 @@ class Core:
                 await asyncio.sleep(_retry_after_s(reply) or min(BUSY_WAIT_MAX_S, BUSY_WAIT_S * 2**tries.busy))
                 tries.busy += 1
             return not last_try
+        if garbled:
+            self._failed(instance, GARBLED)
+            tries.trouble(instance, GARBLED, _now())
+            return True
         if status < 500:
             self.fleet.answered(instance)
             return False
@@ -287,37 +297,21 @@ class Core:
     async def ask(self, request: Request, timeouts: Timeouts = BULK) -> Outcome:
         """Ask one row and return what became of it; never raises for anything a server or a row can do."""
         started = _now()
+        headers = {**self._authorization, "Content-Type": "application/json"}
+        path, content = request.url.removeprefix("/v1"), to_json(request.body)
         try:
-            reply, body = await self._json_reply(request, timeouts)
+            reply = await self.request(
+                "POST", path, content=content, headers=headers, timeouts=timeouts, parse=_whole_body
+            )
         except CoreError as error:
             kind: FailureKind = "timeout" if isinstance(error, TimedOut) else "server"
             return _failure(request, kind, str(error), error.instance, error.attempts)
         url = reply.instance.url
-        if reply.status != 200 or body is None:
+        if reply.value is None:
             kind, message = _kind_of_refusal(reply.status, reply.body)
             return _failure(request, kind, message, url, reply.attempts, reply.status)
-        return Answer(
-            request.id, request.asked, body, url, reply.attempts, round(_now() - started, 4), request.custom_id
-        )
-
-    async def _json_reply(self, request: Request, timeouts: Timeouts) -> tuple[Reply, Body | None]:
-        """Return a reply and, where it is a good one, its JSON. A garbled or aborted one is asked again elsewhere."""
-        content = to_json(request.body)
-        headers = {**self._authorization, "Content-Type": "application/json"}
-        path = request.url.removeprefix("/v1")
-        attempts = 0
-        while True:
-            reply = await self.request("POST", path, content=content, headers=headers, timeouts=timeouts)
-            attempts += reply.attempts
-            reply.attempts = attempts
-            if reply.status != 200:
-                return reply, None
-            body = _whole_body(reply.body)
-            if body is not None:
-                return reply, body
-            self._failed(reply.instance, "a garbled or aborted reply")
-            if attempts >= ATTEMPTS:
-                raise Unavailable(f"{reply.instance.url}: garbled or aborted replies", reply.instance.url, attempts)
+        latency_s = round(_now() - started, 4)
+        return Answer(request.id, request.asked, reply.value, url, reply.attempts, latency_s, request.custom_id)
 
     # -- who is out, who comes back ----------------------------------------------------------------------------
 
