@@ -1,0 +1,94 @@
+"""Reports: what a run ends in, built from its recorded files alone. Knows no model.
+
+    reading ─► words ─► clouds ───┐
+    summary ─► charts ─► figures ─┼─► material ─► page, markdown, tables
+    summary ─► findings ──────────┘
+
+Step 5 is `build_pictures`: charts/*.svg and .png, wordcloud_zh and wordcloud_en as .svg and .png. Step 6 is
+`build_pages`: report.html, report.md, summary.csv. The same records give the same bytes.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from analyze.files import write_whole
+from analyze.lang import LANGS, Lang
+from analyze.report.fonts import check_font
+
+if TYPE_CHECKING:
+    from analyze.report.material import Material
+
+__all__ = ["build_pages", "build_pictures", "build_report", "check_font"]
+
+log = logging.getLogger(__name__)
+
+
+def build_report(run_dir: Path, *, lang: Lang, font_path: str | None = None) -> dict[str, Path]:
+    """Build every picture and page of the run in `run_dir`.
+
+    Returns each artefact's path by its name, the path below `run_dir` without extension; an SVG beside a PNG keeps
+    its own. A picture that cannot be drawn (no words, no font with the glyphs) is absent and logged with the cure.
+    Raises InputError where `run_dir` holds no readable run, UsageError where `font_path` is no font.
+    """
+    material = _material(run_dir, lang, font_path)
+    return {**_pictures(material), **_pages(material)}
+
+
+def build_pictures(run_dir: Path, *, lang: Lang, font_path: str | None = None) -> dict[str, Path]:
+    """Build the charts and word clouds: `build_report` without the pages."""
+    return _pictures(_material(run_dir, lang, font_path))
+
+
+def build_pages(run_dir: Path, *, lang: Lang, font_path: str | None = None) -> dict[str, Path]:
+    """Build report.html, report.md and summary.csv: `build_report` without the pictures, which pages carry inside."""
+    return _pages(_material(run_dir, lang, font_path))
+
+
+def _material(run_dir: Path, lang: Lang, font_path: str | None) -> Material:
+    from analyze.report.material import Material
+
+    return Material.of(Path(run_dir), lang, font_path)
+
+
+def _pictures(material: Material) -> dict[str, Path]:
+    from analyze.report.svg import alone
+
+    made: dict[str, Path] = {}
+    for figure in material.figures:
+        made |= _picture(material, f"charts/{figure.name}", alone(figure.wide), material.chart_png(figure))
+    for lang in LANGS:
+        cloud = material.clouds[lang]
+        name = f"wordcloud_{lang}"
+        if cloud is None:
+            log.warning("%s: %s", name, material.cloud_note(lang))
+            for stale in (".png", ".svg"):
+                (material.recorded.folder / f"{name}{stale}").unlink(missing_ok=True)
+        else:
+            made |= _picture(material, name, cloud.svg(lang, material.cloud_label, alone=True), cloud.png)
+    return made
+
+
+def _picture(material: Material, name: str, svg: str, png: bytes | None) -> dict[str, Path]:
+    folder = material.recorded.folder
+    made = {f"{name}.svg": write_whole(folder / f"{name}.svg", svg)}
+    if png is None:
+        log.warning("%s.png: %s", name, material.font_cure)
+        (folder / f"{name}.png").unlink(missing_ok=True)
+        return made
+    return {name: write_whole(folder / f"{name}.png", png), **made}
+
+
+def _pages(material: Material) -> dict[str, Path]:
+    from analyze.report.markdown import markdown_page
+    from analyze.report.page import page
+    from analyze.report.tables import summary_csv
+
+    folder = material.recorded.folder
+    return {
+        "report": write_whole(folder / "report.html", page(material)),
+        "report.md": write_whole(folder / "report.md", markdown_page(material)),
+        "summary": write_whole(folder / "summary.csv", summary_csv(material.summary)),
+    }

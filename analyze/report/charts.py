@@ -1,0 +1,225 @@
+"""The charts: numbers in, a `Drawing` out. Knows shapes and inks; no records, no files, no language of its own.
+
+Every chart takes the width it will be shown at. Wide ones have their labels to the left of the marks, narrow
+ones above them, so both keep text at its natural size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from analyze.report.style import SMALL_PX, WIDE_PX
+from analyze.report.svg import Anchor, Dot, Drawing, Line, Rect, Shape, Text, fit, text_width
+
+_LABEL_PX = 172  # left column of a wide chart: 22 Latin or 12 Han characters
+_VALUE_PX = 132  # right column: "0.62 (0.55–0.70)"
+_PAD = 10
+_NO_DIFFERENCE = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One row of stacked bars: counts by ink, in drawing order, and what stands at the end of the bar."""
+
+    label: str
+    counts: Sequence[tuple[str, int]]
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One row of a dot chart: an estimate with its interval, each None where there is none."""
+
+    label: str
+    value: float | None
+    low: float | None
+    high: float | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """One row of a two-dot chart: the target's share and the rivals', 0 to 1."""
+
+    label: str
+    target: float
+    rival: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """Where things stand: the band of marks from `left` to `right`, rows of `row` px below `top`."""
+
+    width: int
+    wide: bool
+    left: float
+    right: float
+    row: int
+    top: int
+
+    @classmethod
+    def of(cls, width: int, top: int) -> _Frame:
+        wide = width >= WIDE_PX
+        left, right = (_LABEL_PX, width - _VALUE_PX) if wide else (_PAD, width - _PAD)
+        return cls(width, wide, left, right, 32 if wide else 50, top)
+
+    def middle(self, index: int) -> float:
+        """Return the y of the middle of a row's marks."""
+        return self.top + self.row * index + (self.row / 2 if self.wide else 34)
+
+    def bottom(self, rows: int) -> float:
+        return self.top + self.row * rows
+
+    def x(self, share: float) -> float:
+        return self.left + (self.right - self.left) * share
+
+    def names(self, index: int, label: str, value: str) -> Iterable[Shape]:
+        """Yield a row's label and its value: beside the marks where there is room, above them where there is none."""
+        if self.wide:
+            y = self.middle(index) + 4.5
+            yield Text(0, y, fit(label, _LABEL_PX - 16))
+        else:
+            y = self.middle(index) - 16
+            yield Text(self.left, y, fit(label, self.right - self.left - text_width(value, SMALL_PX) - 14))
+        yield Text(self.width - (0 if self.wide else _PAD), y, value, "muted", SMALL_PX, "end")
+
+
+def stacked_bars(
+    rows: Sequence[Bar], *, legend: Sequence[tuple[str, str]], label: str, width: int = WIDE_PX
+) -> Drawing:
+    """Draw counts as shares of a full bar each, with a line at the half. `legend` names the inks, in order."""
+    key = _legend(legend, width)
+    frame = _Frame.of(width, key.height + 18)
+    half = frame.x(0.5)
+    shapes: list[Shape] = [
+        *key.shapes,
+        Text(half, frame.top - 10, "50%", "muted", SMALL_PX, "middle"),
+        Line(half, frame.top - 6, half, frame.bottom(len(rows)), "text", 1.0, dashed=True),
+    ]
+    for index, row in enumerate(rows):
+        shapes += frame.names(index, row.label, row.value)
+        shapes += _segments(row.counts, frame, frame.middle(index))
+    return Drawing(width, round(frame.bottom(len(rows)) + 6), tuple(shapes), label)
+
+
+def _segments(counts: Sequence[tuple[str, int]], frame: _Frame, middle: float) -> Iterable[Shape]:
+    all_of_it = sum(count for _, count in counts)
+    x, high = frame.left, 20
+    for ink, count in counts:
+        if not count:
+            continue
+        wide = (frame.right - frame.left) * count / all_of_it
+        open_ = ink == "unscored"
+        # A hairline of paper between neighbours: the greys of two kinds of tie stay apart in print.
+        yield Rect(
+            x + 0.5, middle - high / 2, max(wide - 1, 0.5), high, "paper" if open_ else ink, "axis" if open_ else None
+        )
+        text = str(count)
+        if wide > text_width(text, SMALL_PX) + 6:
+            on = "muted" if open_ else f"on_{ink.partition('_')[0]}"
+            yield Text(x + wide / 2, middle + 4.5, text, on, SMALL_PX, "middle")
+        x += wide
+
+
+def dots(
+    rows: Sequence[Point],
+    *,
+    ends: tuple[str, str],
+    label: str,
+    ticks: str = "{:g}",
+    width: int = WIDE_PX,
+) -> Drawing:
+    """Draw estimates on a scale from 0 to 1 with their intervals, and the line of no difference at one half.
+
+    `ends` names the sides of that line, `ticks` formats the scale.
+
+    The scale is never cut: a difference looks as large as it is.
+    """
+    frame = _Frame.of(width, 30)
+    bottom = frame.bottom(len(rows))
+    shapes: list[Shape] = [*_scale((0, 0.25, 0.5, 0.75, 1), frame, bottom, ticks)]
+    line = frame.x(_NO_DIFFERENCE)
+    shapes.append(Line(line, frame.top - 4, line, bottom, "text", 1.2))
+    shapes.append(Text(line - 8, frame.top - 12, f"← {ends[0]}", "muted", SMALL_PX, "end"))
+    shapes.append(Text(line + 8, frame.top - 12, f"{ends[1]} →", "muted", SMALL_PX))
+    for index, row in enumerate(rows):
+        shapes += frame.names(index, row.label, row.text)
+        shapes += _whisker(row, frame, frame.middle(index))
+    return Drawing(width, round(bottom + 22), tuple(shapes), label)
+
+
+def _whisker(row: Point, frame: _Frame, y: float) -> Iterable[Shape]:
+    if row.value is None:
+        return
+    ink = "axis"
+    if row.low is not None and row.high is not None:
+        ink = "win" if row.low > _NO_DIFFERENCE else "loss" if row.high < _NO_DIFFERENCE else "axis"
+        low, high = frame.x(row.low), frame.x(row.high)
+        yield Line(low, y, high, y, ink, 2)
+        yield Line(low, y - 4, low, y + 4, ink, 2)
+        yield Line(high, y - 4, high, y + 4, ink, 2)
+    # A filled dot where the interval leaves the line, a hollow one where it does not: colour never says it alone.
+    yield Dot(frame.x(row.value), y, 5, ink, hollow=ink == "axis")
+
+
+def twins(rows: Sequence[Twin], *, names: tuple[str, str], label: str, width: int = WIDE_PX) -> Drawing:
+    """Draw two shares per row, joined: the target's filled in orange, the rivals' hollow in blue."""
+    frame = _Frame.of(width, 34)
+    bottom = frame.bottom(len(rows))
+    top_share = max((max(row.target, row.rival) for row in rows), default=0.0)
+    ticks = _ticks(top_share)
+    shapes: list[Shape] = [
+        Dot(frame.left + 5, 10, 5, "loss"),
+        Text(frame.left + 16, 14.5, names[0]),
+        Dot(frame.left + 36 + text_width(names[0]), 10, 5, "win", hollow=True),
+        Text(frame.left + 47 + text_width(names[0]), 14.5, names[1]),
+        *_scale(ticks, frame, bottom, "{:.0%}"),
+    ]
+    for index, row in enumerate(rows):
+        y, far = frame.middle(index), ticks[-1]
+        shapes += frame.names(index, row.label, row.text)
+        shapes.append(Line(frame.x(row.target / far), y, frame.x(row.rival / far), y, "axis", 1.5))
+        shapes.append(Dot(frame.x(row.rival / far), y, 5, "win", hollow=True))
+        shapes.append(Dot(frame.x(row.target / far), y, 5, "loss"))
+    return Drawing(width, round(bottom + 22), tuple(shapes), label)
+
+
+def _ticks(top: float) -> list[float]:
+    """Return round shares from 0 to one at or above `top`, four or five of them."""
+    step = next((step for step in (0.01, 0.02, 0.05, 0.1, 0.2) if top <= 4 * step), 0.25)
+    count = max(2, -(-top // step)) if top else 2
+    return [step * index for index in range(int(count) + 1)]
+
+
+def _scale(ticks: Sequence[float], frame: _Frame, bottom: float, form: str) -> Iterable[Shape]:
+    for tick in ticks:
+        share = tick / ticks[-1]
+        x = frame.x(share)
+        # On a phone the marks run to the edge: the outermost labels lean inwards.
+        anchor: Anchor = "middle" if frame.wide or 0 < share < 1 else "start" if share == 0 else "end"
+        yield Line(x, frame.top, x, bottom, "grid")
+        yield Text(x, bottom + 16, form.format(tick), "muted", SMALL_PX, anchor)
+
+
+@dataclass(frozen=True, slots=True)
+class _Legend:
+    shapes: tuple[Shape, ...]
+    height: int
+
+
+def _legend(entries: Sequence[tuple[str, str]], width: int) -> _Legend:
+    """Lay the names of inks in as many lines as `width` needs."""
+    left = _LABEL_PX if width >= WIDE_PX else _PAD
+    x, y = float(left), 0
+    shapes: list[Shape] = []
+    for ink, name in entries:
+        wide = 18 + text_width(name, SMALL_PX)
+        if x > left and x + wide > width - _PAD:
+            x, y = float(left), y + 20
+        open_ = ink == "unscored"
+        shapes.append(Rect(x, y + 3, 12, 12, "paper" if open_ else ink, "axis" if open_ else None))
+        shapes.append(Text(x + 18, y + 13.5, name, "muted", SMALL_PX))
+        x += wide + 16
+    return _Legend(tuple(shapes), y + 24)

@@ -1,0 +1,116 @@
+"""The five charts of a run: which numbers each shows, and what it is called. Knows no shape and no file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from analyze.judge.labels import DIMENSION_LABELS, DIMENSIONS
+from analyze.lang import Lang
+from analyze.report.charts import Bar, Point, Twin, dots, stacked_bars, twins
+from analyze.report.findings import percent_text, score_text
+from analyze.report.numbers import percent
+from analyze.report.style import NARROW_PX, WIDE_PX
+from analyze.report.svg import Drawing
+from analyze.report.texts import TEXTS
+from analyze.report.words import IssueCount
+
+if TYPE_CHECKING:
+    from analyze.stats.summary import RivalSummary, Summary
+
+# Issues and rivals a chart has room for; its table has them all.
+MOST_ISSUES = 12
+MOST_RIVALS = 20
+
+OUTCOME_INKS = ("win", "tie_true", "tie_weak", "tie_conflict", "loss", "unscored")
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One chart, drawn for a wide page and for a narrow one."""
+
+    name: str
+    wide: Drawing
+    narrow: Drawing
+
+
+def figures(summary: Summary, issues: Sequence[IssueCount], lang: Lang) -> list[Figure]:
+    """Return the charts that this run has numbers for, in the order in which a page shows them."""
+    if summary.overall.win_rate.value is None:
+        return []
+    drawn = [
+        _figure("win_rate", lambda width: _win_rate(summary, lang, width)),
+        _figure("outcomes", lambda width: _outcomes(summary, lang, width)),
+        _figure("score", lambda width: _score(summary, lang, width)),
+    ]
+    if summary.dimensions:
+        drawn.append(_figure("dimensions", lambda width: _dimensions(summary, lang, width)))
+    if issues:
+        drawn.append(_figure("issues", lambda width: _issues(issues[:MOST_ISSUES], lang, width)))
+    return drawn
+
+
+def _figure(name: str, draw: Callable[[int], Drawing]) -> Figure:
+    return Figure(name, draw(WIDE_PX), draw(NARROW_PX))
+
+
+def _rows(summary: Summary, lang: Lang) -> list[tuple[str, RivalSummary]]:
+    rivals = [(rival.author, rival) for rival in summary.rivals[:MOST_RIVALS]]
+    return rivals if len(rivals) == 1 else [(TEXTS[lang]["overall"], summary.overall), *rivals]
+
+
+def _sides(lang: Lang) -> tuple[str, str]:
+    return TEXTS[lang]["rival_better"], TEXTS[lang]["target_better"]
+
+
+def _win_rate(summary: Summary, lang: Lang, width: int) -> Drawing:
+    rows = [
+        Point(name, row.win_rate.value, row.win_rate.low, row.win_rate.high, percent_text(row.win_rate))
+        for name, row in _rows(summary, lang)
+    ]
+    return dots(rows, ends=_sides(lang), label=TEXTS[lang]["win_rate_label"], ticks="{:.0%}", width=width)
+
+
+def _outcomes(summary: Summary, lang: Lang, width: int) -> Drawing:
+    t = TEXTS[lang]
+    rows = []
+    for name, row in _rows(summary, lang):
+        counts = (row.wins, row.ties_true, row.ties_weak, row.ties_conflict, row.losses, row.unscored)
+        value = f"{row.wins} · {row.ties_true + row.ties_weak + row.ties_conflict} · {row.losses}"
+        rows.append(Bar(name, tuple(zip(OUTCOME_INKS, counts, strict=True)), value))
+    used = {ink for row in rows for ink, count in row.counts if count}
+    legend = [(ink, t[ink]) for ink in OUTCOME_INKS if ink in used]
+    return stacked_bars(rows, legend=legend, label=t["outcomes_label"], width=width)
+
+
+def _score(summary: Summary, lang: Lang, width: int) -> Drawing:
+    rows = [
+        Point(name, row.score.value, row.score.low, row.score.high, score_text(row.score))
+        for name, row in _rows(summary, lang)
+    ]
+    return dots(rows, ends=_sides(lang), label=TEXTS[lang]["score_label"], width=width)
+
+
+def _dimensions(summary: Summary, lang: Lang, width: int) -> Drawing:
+    rows = []
+    for name in DIMENSIONS:
+        estimate = summary.dimensions.get(name)
+        if estimate is not None:
+            label = DIMENSION_LABELS[lang][name]
+            rows.append(Point(label, estimate.value, estimate.low, estimate.high, score_text(estimate)))
+    return dots(rows, ends=_sides(lang), label=TEXTS[lang]["dimensions_label"], width=width)
+
+
+def _issues(issues: Sequence[IssueCount], lang: Lang, width: int) -> Drawing:
+    t = TEXTS[lang]
+    rows = [
+        Twin(
+            issue.label(lang),
+            issue.target / issue.pairs,
+            issue.rival / issue.pairs,
+            f"{percent(issue.target / issue.pairs)} · {percent(issue.rival / issue.pairs)}",
+        )
+        for issue in issues
+    ]
+    return twins(rows, names=(t["target"], t["rivals"]), label=t["issues_label"], width=width)

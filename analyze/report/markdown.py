@@ -1,0 +1,116 @@
+"""`report.md`: the answer and its tables, for a pull request. Knows Markdown; every foreign text in it is inert."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from analyze._version import __version__
+from analyze.judge.labels import DIMENSION_LABELS, DIMENSIONS
+from analyze.report.findings import (
+    answer,
+    banners,
+    check_lines,
+    check_state,
+    percent_text,
+    score_text,
+    subject,
+    target_name,
+)
+from analyze.report.numbers import percent
+from analyze.report.runinfo import instance_rows, run_rows
+from analyze.report.safe import code_span, markdown
+from analyze.report.texts import TEXTS
+
+if TYPE_CHECKING:
+    from analyze.report.material import Material
+
+_MOST_ISSUES = 20
+
+
+def markdown_page(material: Material) -> str:
+    """Return the report as Markdown. The same records give the same bytes."""
+    return "\n".join(part for section in _sections(material) for part in (*section, "")).rstrip() + "\n"
+
+
+def _sections(material: Material) -> Iterable[Sequence[str]]:
+    t, summary, run = TEXTS[material.lang], material.summary, material.recorded.run
+    lines = check_lines(summary, t)
+    said = answer(summary, t)
+    yield [f"# {t['title']}: {markdown(subject(summary, t))}"]
+    for banner in banners(run, lines, t):
+        yield [f"> **{markdown(banner.title)}.** {markdown(banner.text, 1000)}"]
+    yield [f"**{markdown(said.headline)}.** {markdown(said.detail)}"]
+    if said.warning:
+        yield [f"**{markdown(said.warning)}**"]
+    yield [f"## {t['outcomes']}"]
+    yield _outcomes(material)
+    yield [f"## {t['check']} {t['check_' + check_state(lines)]}"]
+    yield _table(
+        (t["check_measure"], t["check_value"], t["h_interval"], t["check_wanted"], t["check_state"]),
+        [
+            (line.measure, line.value, line.interval, line.wanted, t[f"state_{line.state}"] if line.state else "")
+            for line in lines
+        ],
+    )
+    yield from _dimensions(material)
+    yield from _issues(material)
+    yield [f"## {t['how']}"]
+    yield _table(("", ""), [(markdown(name), code_span(text)) for name, text in run_rows(run, t)])
+    if run.get("instances"):
+        rows = [(code_span(url), *shares) for url, *shares in instance_rows(run)]
+        yield _table((t["h_instance"], t["h_answers"], t["h_share"], t["h_busy"]), rows)
+    failed, rejects = len(material.recorded.failed), len(material.recorded.rejects)
+    yield [f"{t['failures_caption']}: {failed} · {t['rejects_caption']}: {rejects}"]
+    yield [f"[report.html](report.html) · [summary.csv](summary.csv) · {markdown(t['made_by_short'])} {__version__}"]
+
+
+def _outcomes(material: Material) -> list[str]:
+    t, summary = TEXTS[material.lang], material.summary
+    names = [(f"**{t['overall']}**", summary.overall)]
+    names += [(code_span(rival.author), rival) for rival in summary.rivals]
+    head = (t["rival"], t["pairs"], t["h_wins"], t["h_ties"], t["h_losses"], t["h_unscored"], t["win_rate"], t["score"])
+    rows = [
+        (
+            name,
+            str(row.pairs),
+            str(row.wins),
+            str(row.ties_true + row.ties_weak + row.ties_conflict),
+            str(row.losses),
+            str(row.unscored),
+            percent_text(row.win_rate),
+            score_text(row.score),
+        )
+        for name, row in names
+    ]
+    return _table(head, rows)
+
+
+def _dimensions(material: Material) -> Iterable[Sequence[str]]:
+    t, found = TEXTS[material.lang], material.summary.dimensions
+    rows = [
+        (DIMENSION_LABELS[material.lang][name], score_text(found[name]), str(found[name].n))
+        for name in DIMENSIONS
+        if name in found
+    ]
+    if rows:
+        yield [f"## {t['dimensions']}"]
+        yield _table((t["h_dimension"], f"{t['h_score']} ({t['h_interval']})", t["h_n"]), rows)
+
+
+def _issues(material: Material) -> Iterable[Sequence[str]]:
+    t = TEXTS[material.lang]
+    if not material.issues:
+        return
+    yield [f"## {t['issues']}"]
+    rows = [
+        (markdown(issue.label(material.lang)), percent(issue.target / issue.pairs), percent(issue.rival / issue.pairs))
+        for issue in material.issues[:_MOST_ISSUES]
+    ]
+    yield _table((t["h_issue"], markdown(target_name(material.summary, t)), t["rivals"]), rows)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return a table: the first column to the left, the others to the right."""
+    rule = ["---", *["---:"] * (len(head) - 1)]
+    return [f"| {' | '.join(cells)} |" for cells in (head, rule, *rows)]

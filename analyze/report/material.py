@@ -1,0 +1,84 @@
+"""What the pictures and pages of one run are made of, computed once: records, summary, figures, clouds.
+
+Knows which parts there are; draws and writes none of them itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from analyze.lang import LANGS, Lang
+from analyze.report.clouds import Cloud, lay_out
+from analyze.report.figures import Figure, figures
+from analyze.report.fonts import find_font
+from analyze.report.reading import Recorded, read_run
+from analyze.report.svg import Text
+from analyze.report.texts import TEXTS
+from analyze.report.words import IssueCount, Word, issue_counts, words_of
+
+if TYPE_CHECKING:
+    from analyze.stats.summary import Summary
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """`clouds` holds None for a language whose cloud has no words, or no font that could draw them."""
+
+    recorded: Recorded
+    lang: Lang
+    summary: Summary
+    issues: list[IssueCount]
+    figures: list[Figure]
+    words: Mapping[Lang, list[Word]]
+    clouds: Mapping[Lang, Cloud | None]
+    font_path: str | None
+
+    @classmethod
+    def of(cls, run_dir: Path, lang: Lang, font_path: str | None) -> Material:
+        """Read a run and compute all that its report shows. Raises InputError, and UsageError for a bad font."""
+        from analyze.stats.summary import summarise
+
+        recorded = read_run(run_dir)
+        summary = summarise(recorded.tasks)
+        issues = issue_counts(recorded.tasks)
+        words = {each: words_of(recorded.tasks, each) for each in LANGS}
+        return cls(
+            recorded=recorded,
+            lang=lang,
+            summary=summary,
+            issues=issues,
+            figures=figures(summary, issues, lang),
+            words=words,
+            clouds={each: lay_out(words[each], font_path) for each in LANGS},
+            font_path=font_path,
+        )
+
+    def chart_png(self, figure: Figure) -> bytes | None:
+        """Return a chart as PNG, or None where no font has the characters of its labels."""
+        from analyze.report.png import png
+
+        texts = "".join(shape.text for shape in figure.wide.shapes if isinstance(shape, Text))
+        font = find_font(texts, self.font_path)
+        return None if font is None else png(figure.wide, font)
+
+    @property
+    def font_cure(self) -> str:
+        return "{font_none} {font_cure}".format_map(TEXTS[self.lang])
+
+    @property
+    def cloud_label(self) -> str:
+        return TEXTS[self.lang]["cloud_label"]
+
+    def cloud_note(self, lang: Lang) -> str | None:
+        """Return what must be said about a cloud: why it is not there, or that another font drew it."""
+        t, cloud = TEXTS[self.lang], self.clouds[lang]
+        if not self.words[lang]:
+            return t["cloud_empty"]
+        if cloud is None:
+            return self.font_cure
+        if self.font_path is not None and cloud.font != self.font_path:
+            return t["font_lacks"].format(font=self.font_path, other=Path(cloud.font).name)
+        return None

@@ -1,0 +1,49 @@
+"""How numbers are written, the same in both languages. Knows no record; a number that is not there is a dash."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from analyze.stats.summary import Estimate
+
+NONE = "—"
+
+
+def percent(share: float | None) -> str:
+    """Write a share as a percentage; one that is not all or nothing never reads 0% or 100%."""
+    if share is None:
+        return NONE
+    if 0 < share < 0.005:
+        return "<1%"
+    if 0.995 <= share < 1:
+        return ">99%"
+    return f"{share:.0%}"
+
+
+def percent_span(estimate: Estimate) -> str:
+    if estimate.low is None or estimate.high is None:
+        return NONE
+    return f"{100 * estimate.low:.0f}–{100 * estimate.high:.0f}%"
+
+
+def score(value: float | None) -> str:
+    return NONE if value is None else f"{value:.2f}"
+
+
+def score_span(estimate: Estimate) -> str:
+    if estimate.low is None or estimate.high is None:
+        return NONE
+    return f"{estimate.low:.2f}–{estimate.high:.2f}"
+
+
+def whole(value: int | float | None) -> str:
+    return NONE if value is None else f"{value:,.0f}"
+
+
+def mean(values: list[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def tenths(value: float | None) -> str:
+    return NONE if value is None else f"{value:,.1f}"

@@ -1,0 +1,224 @@
+"""`report.html`: one file, no network, no script. Knows what stands where; every number comes from elsewhere.
+
+    records ─ summary ─ findings ─ figures ─ clouds ─► template (escapes everything) ─► one string
+
+The template engine escapes all it is given; the only markup it is handed is our own SVG and highlighted code. A
+content policy in the page forbids scripts and every address, so that even a mistake there could do nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from analyze._version import __version__
+from analyze.judge.labels import DIMENSION_LABELS, DIMENSIONS
+from analyze.lang import LANGS, Lang
+from analyze.report import numbers
+from analyze.report.figures import MOST_ISSUES, Figure
+from analyze.report.findings import (
+    answer,
+    banners,
+    check_lines,
+    check_state,
+    contradictions,
+    facts_per_author,
+    phrases,
+    subject,
+)
+from analyze.report.reading import Record
+from analyze.report.runinfo import flat, instance_rows, run_rows
+from analyze.report.style import CODE_STACK, FONT_STACK, css_inks, css_variables
+from analyze.report.svg import inline
+from analyze.report.taskview import anchor, task_view
+from analyze.report.texts import TEXTS
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+    from analyze.report.material import Material
+
+# A page stays openable on a phone and attachable to a mail: what does not fit is named, with its file.
+MOST_TASKS = 200
+MOST_TASK_BYTES = 1_500_000
+MOST_NAMED = 2_000
+MOST_LISTED = 100
+MOST_CONTRADICTIONS = 30
+MOST_PHRASES = 8
+MOST_WORDS = 20
+
+Parts = dict[str, Any]
+
+
+def page(material: Material) -> str:
+    """Return the whole page. The same records give the same bytes."""
+    t = TEXTS[material.lang]
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            t=t,
+            n=numbers,
+            css=_css(),
+            version=__version__,
+            figures={figure.name: _svg(figure) for figure in material.figures},
+            **_verdict_parts(material, t),
+            **_word_parts(material, t),
+            **_task_parts(material),
+            **_failure_parts(material, t),
+            **_run_parts(material.recorded.run, t),
+        )
+    )
+
+
+def _verdict_parts(material: Material, t: Mapping[str, str]) -> Parts:
+    summary, run, tasks = material.summary, material.recorded.run, material.recorded.tasks
+    lines = check_lines(summary, t)
+    labels = DIMENSION_LABELS[material.lang]
+    return {
+        "subject": subject(summary, t),
+        "banners": banners(run, lines, t),
+        "answer": answer(summary, t),
+        "summary": summary,
+        "check_lines": lines,
+        "check_state": check_state(lines),
+        "dimensions": [(labels[name], summary.dimensions[name]) for name in DIMENSIONS if name in summary.dimensions],
+        "authors": facts_per_author(tasks),
+        "win_rates": {rival.author: rival.win_rate for rival in summary.rivals},
+        "contradictions": contradictions(tasks),
+        "most_contradictions": MOST_CONTRADICTIONS,
+    }
+
+
+def _word_parts(material: Material, t: Mapping[str, str]) -> Parts:
+    lists = [
+        {
+            "title": t[f"{kind}_{side}"],
+            "phrases": phrases(material.recorded.tasks, kind, side, MOST_PHRASES),
+        }
+        for side in ("target", "rival")
+        for kind in ("strengths", "weaknesses")
+    ]
+    # The reader's own language first.
+    langs = sorted(LANGS, key=lambda lang: lang != material.lang)
+    return {
+        "issues": [(issue, issue.label(material.lang)) for issue in material.issues],
+        "most_issues": MOST_ISSUES,
+        "phrase_lists": lists if any(entry["phrases"] for entry in lists) else [],
+        "clouds": [_cloud(material, lang, t) for lang in langs],
+    }
+
+
+def _cloud(material: Material, lang: Lang, t: Mapping[str, str]) -> Parts:
+    from markupsafe import Markup
+
+    cloud = material.clouds[lang]
+    tags = [word for word in material.words[lang] if word.is_tag][: MOST_WORDS // 2]
+    free = [word for word in material.words[lang] if not word.is_tag][: MOST_WORDS - len(tags)]
+    return {
+        "lang": TEXTS[lang]["html_lang"],
+        "title": t[f"cloud_{lang}"],
+        "svg": Markup(cloud.svg(lang, t["cloud_label"])) if cloud else None,
+        "rows": tags + free,
+        "note": material.cloud_note(lang),
+        "left_out": t["list_joint"].join(word.text for word in cloud.left_out) if cloud else "",
+    }
+
+
+def _task_parts(material: Material) -> Parts:
+    blocks, rest = _task_blocks(material)
+    return {
+        "anchor": anchor,
+        "blocks": blocks,
+        "closed": {task["task_id"] for task in rest},
+        "rest": [task["task_id"][:120] for task in rest[:MOST_NAMED]],
+        "rest_count": len(rest),
+        "most_named": MOST_NAMED,
+    }
+
+
+def _task_blocks(material: Material) -> tuple[list[Markup], list[Record]]:
+    """Render the blocks of tasks, the lowest score first, until the page is full; return them and the tasks left."""
+    from markupsafe import Markup
+
+    template = _environment().get_template("task.html.j2")
+    ranked = sorted(material.recorded.tasks, key=_worst_first)
+    blocks: list[Markup] = []
+    rest: list[Record] = []
+    room = MOST_TASK_BYTES
+    for index, task in enumerate(ranked):
+        if len(blocks) == MOST_TASKS:
+            rest += ranked[index:]
+            break
+        block = template.render(t=TEXTS[material.lang], task=task_view(task, material.lang))
+        size = len(block.encode())
+        if size > room:
+            rest += ranked[index:]
+            break
+        room -= size
+        blocks.append(Markup(block))  # rendered by an escaping template just above
+    return blocks, rest
+
+
+def _worst_first(task: Record) -> tuple[bool, float]:
+    score = task.get("score")
+    return (score is None, 0.0 if score is None else score)
+
+
+def _failure_parts(material: Material, t: Mapping[str, str]) -> Parts:
+    failed, rejects = material.recorded.failed, material.recorded.rejects
+    return {
+        "failed": failed[:MOST_LISTED],
+        "failed_count": len(failed),
+        "failed_kinds": _kinds(failed, t),
+        "rejects": rejects[:MOST_LISTED],
+        "rejects_count": len(rejects),
+    }
+
+
+def _kinds(failed: Sequence[Record], t: Mapping[str, str]) -> str:
+    """Return `timeout 3, server error 1`."""
+    counts = Counter(str(failure.get("kind")) for failure in failed)
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return t["list_joint"].join(f"{t.get(f'kind_{kind}', kind)} {count}" for kind, count in ranked)
+
+
+def _run_parts(run: Record, t: Mapping[str, str]) -> Parts:
+    return {
+        "demo": bool(run.get("demo")),
+        "measured": run.get("engine") == "measured",
+        "run_rows": list(run_rows(run, t)),
+        "run_folded": [(t[f"run_{name}"], flat(run.get(name) or {})) for name in ("asked", "settings")],
+        "instances": instance_rows(run),
+    }
+
+
+def _svg(figure: Figure) -> Markup:
+    from markupsafe import Markup
+
+    return Markup(inline(figure.wide, "chart wide") + inline(figure.narrow, "chart narrow"))
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    return Environment(
+        loader=PackageLoader("analyze.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _css() -> Markup:
+    from markupsafe import Markup
+
+    sheet = (files("analyze.report") / "templates" / "report.css").read_text(encoding="utf-8")
+    fonts = f":root{{--sans:{FONT_STACK};--mono:{CODE_STACK}}}\n"
+    return Markup(css_variables() + fonts + css_inks() + sheet)

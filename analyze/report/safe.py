@@ -1,0 +1,80 @@
+"""Foreign text made harmless and visible: for people, for Markdown, for spreadsheets. Knows no file of ours.
+
+What models and inputs say is data. HTML is escaped by the template engine; here are the dangers that escaping
+leaves: signs that cannot be seen, signs that reorder their neighbours, a megabyte in one field, and the two
+formats that have no escaping of their own that readers honour.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+# Longest text that enters a report at all; a page cuts further where it has less room.
+MOST_CHARS = 20_000
+
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # controls, ANSI escapes among them; tab and newline stay
+    "\u061c\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069"  # direction marks reorder code under the reader's eyes
+    "\u2028\u2029\ufeff\ud800-\udfff]"  # line separators that are no newline; half characters
+)
+
+
+def _picture(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if code < 0x20:
+        return chr(0x2400 + code)
+    if code == 0x7F:
+        return "␡"
+    return "\ufffd" if 0xD800 <= code <= 0xDFFF else f"⟨U+{code:04X}⟩"
+
+
+def visible(text: str, limit: int = MOST_CHARS) -> str:
+    """Return `text` cut at `limit` characters with a mark, every invisible or reordering sign shown as a picture."""
+    return _INVISIBLE.sub(_picture, cut(text, limit).replace("\r\n", "\n"))
+
+
+def cut(text: str, limit: int) -> str:
+    """Return at most `limit` characters of `text`, and how many are left out."""
+    return text if len(text) <= limit else f"{text[:limit]} … ⟨+{len(text) - limit}⟩"
+
+
+def visible_all(value: Any) -> Any:
+    """Return a JSON value with `visible` applied to every text in it, keys too."""
+    match value:
+        case str():
+            return visible(value)
+        case list():
+            return [visible_all(item) for item in value]
+        case dict():
+            return {visible(key): visible_all(item) for key, item in value.items()}
+        case _:
+            return value
+
+
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|~$:&=^\"'])")
+
+
+def markdown(text: str, limit: int = 300) -> str:
+    """Return `text` as one line of Markdown that shows as itself: no markup, HTML, table cell, link or mention in it.
+
+    A mention cannot be escaped, because hosts look for it in the finished page; a word joiner after the sign stops it.
+    """
+    line = " ".join(visible(text, limit).split())
+    return _MARKDOWN.sub(r"\\\1", line).replace("@", "@\u2060").replace("\\#", "\\#\u2060")
+
+
+def code_span(text: str, limit: int = 120) -> str:
+    """Return `text` as a Markdown code span that may stand in a table, with a fence longer than any in the text."""
+    line = " ".join(visible(text, limit).split()) or " "
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", line)), default=0))
+    pad = " " if line[0] == "`" or line[-1] == "`" else ""
+    return f"{fence}{pad}{line}{pad}{fence}".replace("|", "\\|")
+
+
+_FORMULA = re.compile(r"\s*[=+\-@＝＋－＠\t\r]")
+
+
+def spreadsheet(text: str) -> str:
+    """Return `text` as a cell that no spreadsheet runs as a formula: one that could begin one gets a leading quote."""
+    return f"'{text}" if _FORMULA.match(text) else text
