@@ -20,7 +20,7 @@ from analyze.servers import checking, processes
 from analyze.servers.hardware import find_gpus
 from analyze.servers.installed import missing_extra
 from analyze.servers.planning import Plan, plan
-from analyze.servers.probing import look
+from analyze.servers.probing import look_all
 from analyze.servers.settings import ServerSettings, read_presets, server_settings
 from analyze.servers.starting import check_model, running, start
 from analyze.servers.stopping import stop_records
@@ -108,8 +108,8 @@ def _stop(arguments: argparse.Namespace, settings: ServerSettings, console: Cons
         console.say("stopped")
     else:
         console.say("nothing_to_stop", folder=settings.log_dir)
-    for port in settings.ports:
-        if look(settings.host, port, settings.api_key).ready:
+    for port, seen in look_all(settings.host, settings.ports, settings.api_key).items():
+        if seen.ready:
             console.say("left_running", port=port)
     return 0
 
@@ -121,7 +121,8 @@ def _check(arguments: argparse.Namespace, settings: ServerSettings, console: Con
 
 
 def _needs(arguments: argparse.Namespace, settings: ServerSettings, console: Console) -> int:
-    if _elsewhere(os.environ) or all(look(settings.host, port, settings.api_key).ready for port in settings.ports):
+    seen = look_all(settings.host, settings.ports, settings.api_key)
+    if _elsewhere(os.environ) or all(each.ready for each in seen.values()):
         return 0
     extra = missing_extra("cuda" if _plan(settings, None).specs[0].gpus else "cpu")
     if extra:
@@ -179,7 +180,7 @@ def _all_answer(settings: ServerSettings, console: Console) -> bool:
 
     Raises UsageError where MODEL is set and one of them serves another model.
     """
-    seen = {port: look(settings.host, port, settings.api_key) for port in settings.ports}
+    seen = look_all(settings.host, settings.ports, settings.api_key)
     if not all(each.ready for each in seen.values()):
         return False
     ours = {record.port for record in processes.read_records(settings.log_dir).values() if processes.alive(record)}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.client
 import json
 import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -61,8 +63,8 @@ class InstanceState:
 def look(host: str, port: int, api_key: str | None = None, *, timeout_s: float = PROBE_TIMEOUT_S) -> Seen:
     """Ask a port what it is."""
     status, _ = get(host, port, "/health", timeout_s=timeout_s)
-    if status is None:
-        return Seen()
+    if not status:
+        return Seen(health=status)
     models_status, body = get(host, port, "/v1/models", api_key=api_key, timeout_s=timeout_s)
     if models_status == 401:
         return Seen(health=status, is_vllm=True)
@@ -73,6 +75,12 @@ def look(host: str, port: int, api_key: str | None = None, *, timeout_s: float =
     except (ValueError, KeyError, TypeError, AttributeError):
         names = paths = ()
     return Seen(health=status, is_vllm=bool(names), names=names, paths=paths)
+
+
+def look_all(host: str, ports: Sequence[int], api_key: str | None = None) -> dict[int, Seen]:
+    """Look at several ports at once, so that one that hangs holds up no other."""
+    with ThreadPoolExecutor(len(ports)) as pool:
+        return dict(zip(ports, pool.map(lambda port: look(host, port, api_key), ports), strict=True))
 
 
 def load_of(host: str, port: int, *, timeout_s: float = PROBE_TIMEOUT_S) -> Load | None:

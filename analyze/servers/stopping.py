@@ -48,8 +48,8 @@ def stop_records(
         _terminate(living, patience_s)
     finally:
         _kill(living, console)
-    for path, record in records.items():
-        processes.forget(path, record)
+        for path, record in records.items():
+            processes.forget(path, record)
     return [record.port for record in living]
 
 
