@@ -73,7 +73,7 @@ def how_it_ended(returncode: int, cpu_s: float) -> str:
         return f"over {cpu_s:g} s of CPU"
     if returncode < 0:
         return f"ended by {signal.Signals(-returncode).name}"
-    return f"ended with status {returncode}"
+    return f"failed with status {returncode}"
 
 
 def _limit(pid: int, cpu_s: float) -> None:

@@ -24,7 +24,16 @@ START_CPU_S = 1.5
 USUAL_FILE_CPU_S = 0.05
 LARGE_BYTES = 20_000
 
+_LOWERED_LINES = 2
 _SEVERITIES: dict[str, Severity] = {"LOW": "low", "MEDIUM": "medium", "HIGH": "high"}
+
+
+def place(folder: Path, name: str, code: str) -> None:
+    """Put code where the tools read it, two lines lower: an encoding line counts only in the first two lines of a file.
+
+    `# coding: utf-7` would make bandit, which obeys it, read other code than everybody else, or none.
+    """
+    (folder / name).write_bytes(b"\n" * _LOWERED_LINES + code.encode())
 
 
 def ruff(names: Sequence[str], folder: Path, file_cpu_s: float) -> Outcome:
@@ -70,7 +79,7 @@ def _ruff(names: Sequence[str], folder: Path, cpu_s: float) -> Findings:
     for item in _parsed(run_python(arguments, folder=folder, cpu_s=cpu_s)):
         code = item["code"]
         if code in RUFF_RULES:
-            finding = Finding(item["location"]["row"], code, one_line(item["message"]))
+            finding = Finding(_line(item["location"]["row"]), code, one_line(item["message"]))
             found[Path(item["filename"]).name].append(finding)
     return found
 
@@ -83,9 +92,13 @@ def _bandit(names: Sequence[str], folder: Path, cpu_s: float) -> Findings:
     found: Findings = {name: [] for name in names}
     for item in report["results"]:
         severity = _SEVERITIES.get(item["issue_severity"], "low")
-        finding = Finding(item["line_number"], item["test_id"], one_line(item["issue_text"]), severity)
+        finding = Finding(_line(item["line_number"]), item["test_id"], one_line(item["issue_text"]), severity)
         found[Path(item["filename"]).name].append(finding)
     return found
+
+
+def _line(row: int) -> int:
+    return max(1, row - _LOWERED_LINES)
 
 
 def _parsed(printed: bytes) -> Any:

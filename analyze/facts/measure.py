@@ -76,7 +76,7 @@ def _measure_batch(items: Sequence[Item], analyser_cpu_s: float) -> list[Facts]:
             facts[index] = _with_fields(facts[index], fields)
         files = {f"s{index:04d}.py": index for index in readable if facts[index].syntax_ok}
         for file_name, index in files.items():
-            (folder / file_name).write_bytes(items[index][0].encode())
+            linters.place(folder, file_name, items[index][0])
         lint = linters.ruff(list(files), folder, analyser_cpu_s)
         security = linters.bandit(list(files), folder, analyser_cpu_s)
         for file_name, index in files.items():

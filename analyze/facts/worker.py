@@ -81,20 +81,20 @@ def _in_a_fork(work: Iterator[Measured], wall_s: float) -> tuple[list[Measured],
         finally:
             os._exit(status)
     os.close(writable)
-    data = _read_until(readable, time.monotonic() + wall_s * len(READERS))
+    data, ended = _read_until(readable, time.monotonic() + wall_s * len(READERS))
     os.close(readable)
-    if data is None:
+    if not ended:
         os.kill(pid, signal.SIGKILL)
     _, status = os.waitpid(pid, 0)
-    return [json.loads(line) for line in (data or b"").split(b"\n")[:-1]], os.waitstatus_to_exitcode(status)
+    return [json.loads(line) for line in data.split(b"\n")[:-1]], os.waitstatus_to_exitcode(status)
 
 
-def _read_until(pipe: int, deadline: float) -> bytes | None:
-    """Return all that comes through the pipe, None where it is still open at the deadline."""
-    parts: list[bytes] = []
+def _read_until(pipe: int, deadline: float) -> tuple[bytes, bool]:
+    """Return what came through the pipe, and whether its other end was closed before the deadline."""
+    data = b""
     while select.select([pipe], [], [], max(0, deadline - time.monotonic()))[0]:
         part = os.read(pipe, 1 << 16)
         if not part:
-            return b"".join(parts)
-        parts.append(part)
-    return None
+            return data, True
+        data += part
+    return data, False

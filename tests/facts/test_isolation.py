@@ -88,6 +88,14 @@ def test_no_comment_in_the_code_hides_a_finding(alone: Facts) -> None:
     assert [f.code for f in facts.security] == [f.code for f in alone.security]
 
 
+@pytest.mark.parametrize("encoding", ["nope", "utf-7", "utf-16", "latin-1", "gbk"])
+def test_no_encoding_line_hides_a_finding(alone: Facts, encoding: str) -> None:
+    """bandit reads a file as its encoding line says, and nothing at all where there is no such encoding."""
+    facts = measure(f"# -*- coding: {encoding} -*-\n" + CODE, "python")
+    assert facts.limits == ()
+    assert [(f.code, f.line) for f in facts.security] == [(f.code, f.line + 1) for f in alone.security]
+
+
 @pytest.mark.parametrize("comment", ["#lizard forgives", "#lizard forgive global", "GENERATED CODE"])
 @pytest.mark.parametrize(("language", "mark"), [("python", "#"), ("javascript", "//"), ("c", "//")])
 def test_no_comment_in_the_code_hides_a_function(comment: str, language: str, mark: str) -> None:
