@@ -144,7 +144,7 @@ install() {
     "$PYTHON" -m pip uninstall -y torchvision torchaudio torchcodec >>"$pip_log" 2>&1
   fi
   say "  … done in $((SECONDS - began)) s" "  … 完成，用时 $((SECONDS - began)) 秒"
-  [[ $PYTHON != "$venv/bin/python" ]] || { project_checksum && printf '%s\n' "$@"; } >"$venv_stamp"
+  [[ $PYTHON != "$venv/bin/python" ]] || printf '%s\n' "$(project_checksum)" "$@" >"$venv_stamp"
 }
 
 announce() {
