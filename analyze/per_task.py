@@ -1,0 +1,162 @@
+"""Judging tasks: what is asked about them, who can answer without a model, and what the answers come to.
+
+    task ──> cells ──> requests ──> (somebody answers) ──> verdicts ──> the task's analysis
+Knows no files. `analyze_task` and its siblings ask through a client, one task after another or several at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from analyze.facts import FACTS_VERSION, Facts, measure_many
+from analyze.facts import to_json as to_json_facts
+from analyze.judge.cells import cell_body, cells_of
+from analyze.judge.folding import fold_task
+from analyze.judge.measured import measured_reply
+from analyze.judge.tasks import Task, task_from_json
+from analyze.judge.verdicts import CellFailure, Reply, ReplyError, parse_reply
+from analyze.lang import Lang, language
+from analyze.records import CHAT_URL, Answer, Failure, Outcome, Request, asked_of, to_json
+from analyze.runs.askers import ClientAsker
+from analyze.runs.replies import ReplyCheck
+
+if TYPE_CHECKING:
+    from analyze.multi_vllm import MultiVLLMClient
+
+log = logging.getLogger(__name__)
+
+MAX_CODE_CHARS = 6000
+"""Longer solutions are cut, both at the same place: two of 6,000 characters are about 4,000 tokens of 8,192."""
+
+Analysis = dict[str, Any]
+TaskFacts = Mapping[str, Facts]  # code → its facts
+
+
+class Judge:
+    """The cells of a list of tasks: the requests they are, and the analyses that the outcomes fold into."""
+
+    def __init__(self, tasks: Sequence[Task], *, lang: Lang, measured: bool = False) -> None:
+        """`lang` is the language the judge writes in; `measured`: no model, so facts are part of what is asked."""
+        self.tasks = tasks
+        self.cells = {cell.id: cell for task in tasks for cell in cells_of(task)}
+        self._lang = lang
+        self._measured = measured
+
+    def requests(self) -> Iterator[Request]:
+        """Yield one request a cell, the cells of a task next to each other: they share their prompt's beginning."""
+        for cell in self.cells.values():
+            body = cell_body(cell, lang=self._lang, max_code_chars=MAX_CODE_CHARS)
+            asked = asked_of({**body, "engine": f"measured {FACTS_VERSION}"} if self._measured else body)
+            yield Request(cell.id, asked, CHAT_URL, body, group=cell.group)
+
+    def fold(self, outcomes: Mapping[str, Outcome], facts: TaskFacts) -> Iterator[Analysis]:
+        """Yield each task's analysis (a line of per_task.jsonl). A cell without an outcome is a failed one."""
+        for task in self.tasks:
+            answered = {cell.id: outcomes[cell.id] for cell in cells_of(task) if cell.id in outcomes}
+            yield fold_task(
+                task,
+                {row: _reply(outcome) for row, outcome in answered.items()},
+                {s.author: to_json_facts(facts[s.code]) for s in (task.target, *task.rivals)},
+                max_code_chars=MAX_CODE_CHARS,
+                instances={row: outcome.instance for row, outcome in answered.items() if outcome.instance},
+            )
+
+
+def facts_of(tasks: Sequence[Task]) -> TaskFacts:
+    """Measure every solution once. Takes seconds for some hundred of them; runs the analysers, never the code."""
+    codes = {s.code: task.language for task in tasks for s in (task.target, *task.rivals)}
+    return dict(zip(codes, measure_many(list(codes.items())), strict=True))
+
+
+class MeasuredAsker:
+    """Answers cells from measured facts, in the shape in which a model would."""
+
+    in_flight = 1
+
+    def __init__(self, judge: Judge, facts: TaskFacts, lang: Lang) -> None:
+        self._judge, self._facts, self._lang = judge, facts, lang
+
+    async def ask(self, request: Request) -> Outcome:
+        cell = self._judge.cells[request.id]
+        first, second = cell.first, cell.second
+        reply = measured_reply(first, second, self._facts[first.code], self._facts[second.code], lang=self._lang)
+        message = {"role": "assistant", "content": to_json(reply).decode()}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        body = {"object": "chat.completion", "model": "measured", "choices": [choice]}
+        return Answer(request.id, request.asked, body)
+
+    async def aclose(self) -> None:
+        """Nothing to close."""
+
+
+def _reply(outcome: Outcome) -> Reply:
+    if isinstance(outcome, Failure):
+        return CellFailure(outcome.kind, outcome.message)
+    try:
+        return parse_reply(outcome.text, outcome.finish_reason)
+    except ReplyError as error:
+        return CellFailure(error.kind, error.message)
+
+
+# -- one task at a time, through a client ------------------------------------------------------------------------
+
+
+def analyze_task(task: Task | Mapping[str, Any], model: str, client: Any = None) -> Analysis | None:
+    """Judge one task and return its analysis, or None where no pair could be judged (the log says why).
+
+    Arguments:
+        task: a line of `tasks.jsonl` as a mapping, or a Task.
+        model: the name that the servers serve.
+        client: any client of the OpenAI client's shape; default: one MultiVLLMClient of the settings, shared.
+
+    Raises InputError for a task that is none.
+    """
+    task = task if isinstance(task, Task) else task_from_json(task)
+    judge = Judge([task], lang=language())
+    outcomes = asyncio.run(_ask_all(judge, ClientAsker(client or _shared_client(), model=model)))
+    (analysis,) = judge.fold(outcomes, facts_of([task]))
+    if analysis["score"] is None:
+        reasons = {outcome.message for outcome in outcomes.values() if isinstance(outcome, Failure)}
+        log.warning("task %s could not be judged: %s", task.task_id, "; ".join(sorted(reasons)) or "no pair was scored")
+        return None
+    return analysis
+
+
+def analyze_tasks_concurrent(
+    tasks: Sequence[Task | Mapping[str, Any]], model: str, max_workers: int = 4, client: Any = None
+) -> list[Analysis]:
+    """Judge tasks, `max_workers` at a time; the analyses in the order of the input, without the None."""
+    with ThreadPoolExecutor(max_workers=max_workers) as executor:
+        results = list(executor.map(lambda task: analyze_task(task, model, client), tasks))
+    return [result for result in results if result is not None]
+
+
+def analyze_tasks_parallel(
+    tasks: Sequence[Task | Mapping[str, Any]], model: str, max_workers: int = 4, client: Any = None
+) -> list[Analysis]:
+    """Judge tasks, `max_workers` at a time; the analyses in the order in which they are ready, without the None."""
+    with ThreadPoolExecutor(max_workers=max_workers) as executor:
+        futures = [executor.submit(analyze_task, task, model, client) for task in tasks]
+        results = [future.result() for future in as_completed(futures)]
+    return [result for result in results if result is not None]
+
+
+async def _ask_all(judge: Judge, asker: ClientAsker) -> dict[str, Outcome]:
+    check = ReplyCheck()
+
+    async def one(request: Request) -> Outcome:
+        return check(request, await asker.ask(request))
+
+    return {outcome.id: outcome for outcome in await asyncio.gather(*map(one, judge.requests()))}
+
+
+@cache
+def _shared_client() -> MultiVLLMClient:
+    from analyze.multi_vllm import create_multi_vllm_client
+
+    return create_multi_vllm_client()

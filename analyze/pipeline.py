@@ -1,0 +1,548 @@
+"""`python -m analyze.pipeline`: the six steps from tasks to a report.
+
+    1 read tasks   2 ask, both orders of every pair   3 fold verdicts per task
+    4 statistics and judge check   5 charts and word clouds   6 reports
+
+Everything that is asked goes through the journal in the output folder, so the run can be killed at any instant and
+continued by the same command. Steps 3 to 6 are made again from records each time. Knows no HTTP, and no arithmetic.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from analyze import settings
+from analyze.errors import EXIT_OK, EXIT_SOME_FAILED, InputError, Interrupted, UsageError
+from analyze.files import whole_file
+from analyze.lang import Lang, is_lang, language
+from analyze.per_task import Analysis, Judge, MeasuredAsker, TaskFacts, facts_of
+from analyze.pipeline_texts import RULE, TEXTS
+from analyze.records import Answer, Failure, Outcome, Request, to_json
+from analyze.runs.askers import Asker, FleetAsker, connected_asker
+from analyze.runs.command import Parser, add_settings, command_line, flags_of, run_command
+from analyze.runs.journal import Journal, RunLock, read_outcomes
+from analyze.runs.manifest import Manifest, new_manifest, read_manifest, refuse_other_run, utc_now, write_manifest
+from analyze.runs.plan import Plan, changed_ids, mixed
+from analyze.runs.progress import Progress
+from analyze.runs.replies import ReplyCheck
+from analyze.runs.runner import Stop, outcomes
+from analyze.runs.tally import Tally
+from analyze.tiny_model import DEMO_MODEL_NAME
+
+if TYPE_CHECKING:
+    from analyze.judge.tasks import Task
+    from analyze.stats.summary import Summary
+
+ENGINES = ("fleet", "measured")
+SAME_RUN = {"engine": "the engine", "model": "the model"}
+LOCK = "journal.jsonl.lock"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """What one invocation chose beyond the settings."""
+
+    base_urls: Sequence[str] = ()
+    target: str | None = None
+    in_flight: int | None = None
+    skip_bad: bool = False
+    update: bool = False
+    retry_failed: bool = False
+    force_new: bool = False
+
+
+class Artefacts(Mapping[str, Path]):
+    """What a run has made: artefact name (file name without extension) → path.
+
+    Where two files share a name (`report.html`, `report.md`) the name means the first; the other has its full name.
+    `failed` tasks of `tasks` could not be judged whole, `rejected` lines were no tasks.
+    """
+
+    def __init__(self, paths: Iterable[Path], *, tasks: int, failed: int, rejected: int) -> None:
+        self._paths: dict[str, Path] = {}
+        for path in sorted(paths, key=lambda path: (path.suffix not in (".html", ".png"), path)):
+            self._paths[path.name if path.stem in self._paths else path.stem] = path
+        self.tasks, self.failed, self.rejected = tasks, failed, rejected
+
+    def __getitem__(self, name: str) -> Path:
+        return self._paths[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{name}: {path}" for name, path in self._paths.items())
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f'<tr><th scope="row">{html.escape(name)}</th><td><a href="{html.escape(str(path))}">'
+            f"{html.escape(str(path))}</a></td></tr>"
+            for name, path in self._paths.items()
+        )
+        return f"<table><caption>{self.tasks} tasks, {self.failed} failed</caption>{rows}</table>"
+
+    @property
+    def exit_code(self) -> int:
+        return EXIT_SOME_FAILED if self.failed or self.rejected else EXIT_OK
+
+
+async def arun_pipeline(
+    input_jsonl: str | PathLike[str] | None = None,
+    output_dir: str | PathLike[str] | None = None,
+    client: Any = None,
+    *,
+    model: str | None = None,
+    engine: str | None = None,
+    lang: str | None = None,
+    font_path: str | PathLike[str] | None = None,
+    **choices: Any,
+) -> Artefacts:
+    """Judge the tasks of a file and write the report; what is recorded in `output_dir` is not asked again.
+
+    Arguments:
+        input_jsonl, output_dir, model, engine, lang, font_path: the settings of these names; what is not given comes
+            from the environment, then the defaults (`INPUT_JSONL`, `OUTPUT_DIR` ...).
+        client: a MultiVLLMClient, or any client of the OpenAI client's shape; default: the servers of the settings.
+        choices: the fields of `Choices`: base_urls, target, in_flight, skip_bad, update, retry_failed, force_new.
+
+    Raises the errors of `analyze.errors`: InputError, NoServerError, MixedRunError, OutputHeldError, Interrupted ...
+    """
+    chosen = {"model": model, "analyze_engine": engine, "analyze_lang": lang, "font_path": font_path}
+    return await _pipeline(input_jsonl, output_dir, client, chosen, choices).run()
+
+
+def run_pipeline(
+    input_jsonl: str | PathLike[str] | None = None,
+    output_dir: str | PathLike[str] | None = None,
+    client: Any = None,
+    *,
+    model: str | None = None,
+    engine: str | None = None,
+    lang: str | None = None,
+    font_path: str | PathLike[str] | None = None,
+    **choices: Any,
+) -> Artefacts:
+    """`arun_pipeline` for code without an event loop, and for notebooks, which have one running already.
+
+    It runs in a thread of its own. A first Ctrl-C lets it finish what is in flight, a second one drops that.
+    """
+    chosen = {"model": model, "analyze_engine": engine, "analyze_lang": lang, "font_path": font_path}
+    pipeline = _pipeline(input_jsonl, output_dir, client, chosen, choices)
+    with ThreadPoolExecutor(1, thread_name_prefix="analyze-pipeline") as executor:
+        running = executor.submit(asyncio.run, pipeline.run())
+        while True:
+            try:
+                return running.result()
+            except KeyboardInterrupt:
+                if running.done():
+                    raise
+                pipeline.interrupt()
+
+
+def _pipeline(
+    input_jsonl: object, output_dir: object, client: Any, chosen: Mapping[str, object], choices: Mapping[str, Any]
+) -> Pipeline:
+    given = {"input_jsonl": input_jsonl, "output_dir": output_dir, **chosen}
+    flags = {key: None if value is None else str(value) for key, value in given.items()}
+    return Pipeline(settings.Settings(settings.PIPELINE, flags), Choices(**choices), client)
+
+
+class Pipeline:
+    """One run of the six steps."""
+
+    def __init__(self, chosen: settings.Settings, choices: Choices, client: Any = None) -> None:
+        """Check what can be checked without reading anything. Raises UsageError."""
+        self._settings, self._choices, self._client = chosen, choices, client
+        self._lang: Lang = language(chosen[settings.ANALYZE_LANG])
+        self._texts = TEXTS[self._lang]
+        self._engine = chosen.text(settings.ANALYZE_ENGINE)
+        if self._engine not in ENGINES:
+            cure = f"use one of: {', '.join(ENGINES)}"
+            raise UsageError(f"ANALYZE_ENGINE={self._engine!r} is not known", cure=cure)
+        self._urls = settings.addresses(chosen, choices.base_urls)
+        if not chosen.flag(settings.USE_MULTI_VLLM):
+            self._urls = self._urls[:1]
+        self._input = Path(chosen.text(settings.INPUT_JSONL))
+        self._out = Path(chosen.text(settings.OUTPUT_DIR))
+        self._began = time.monotonic()
+        self._rejects: list[dict[str, Any]] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop = Stop(on_first=lambda: print(self._texts["stopping"], file=sys.stderr))
+
+    async def run(self) -> Artefacts:
+        """Do the six steps. Raises AnalyzeError for all that stops them."""
+        self._loop = asyncio.get_running_loop()
+        self._say_title()
+        tasks = self._read()
+        with RunLock(self._out / LOCK):
+            if self._choices.force_new:
+                move_away(self._out)
+            self._keep_tasks(tasks)
+            with Journal(self._out / "journal.jsonl") as journal:
+                manifest, judge, facts = await self._ask(tasks, journal)
+            recorded = {outcome.id: outcome for outcome in read_outcomes(self._out / "journal.jsonl")}
+            analyses = self._fold(judge, recorded, facts)
+            self._summarise(analyses)
+            failed = self._failed_tasks(analyses)
+            counts = {**manifest["counts"], "read": len(tasks) + len(self._rejects), "rejected": len(self._rejects)}
+            counts |= {"ok": len(tasks) - failed, "failed": failed}
+            seconds = round(time.monotonic() - self._began, 1)
+            write_manifest(
+                self._out / "run.json", {**manifest, "counts": counts, "finished": utc_now(), "seconds": seconds}
+            )
+            return self._report(len(tasks), failed)
+
+    def interrupt(self) -> None:
+        """Stop as after a Ctrl-C; may be called from any thread."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._stop.request)
+
+    # -- 1 -------------------------------------------------------------------------------------------------------
+
+    def _read(self) -> list[Task]:
+        from analyze.judge.tasks import BadLine, read_tasks
+
+        self._say("step1")
+
+        def reject(bad: BadLine) -> None:
+            self._rejects.append({"file": bad.file, "line": bad.line, "reason": bad.reason, "raw": bad.raw})
+
+        on_bad = reject if self._choices.skip_bad else None
+        tasks = read_tasks(self._input, target_author=self._choices.target, on_bad=on_bad)
+        self._say("read", tasks=len(tasks))
+        if self._rejects:
+            self._say("rejected", count=len(self._rejects), path=self._out / "rejects.jsonl")
+        if not tasks:
+            raise InputError("not one line is a task", path=str(self._input), cure="correct the file")
+        return tasks
+
+    def _keep_tasks(self, tasks: Sequence[Task]) -> None:
+        from analyze.judge.tasks import task_to_json
+
+        write_lines(self._out / "tasks.jsonl", map(task_to_json, tasks))
+        write_lines(self._out / "rejects.jsonl", self._rejects)
+
+    # -- 2 -------------------------------------------------------------------------------------------------------
+
+    async def _ask(self, tasks: Sequence[Task], journal: Journal) -> tuple[Manifest, Judge, TaskFacts]:
+        """Ask every cell that no record answers. The facts are measured meanwhile, in a thread."""
+        measured = self._engine == "measured"
+        self._say("step2_measured" if measured else "step2")
+        before = read_manifest(self._out / "run.json") if journal.seen else None
+        judge = Judge(tasks, lang=self._judge_lang(before), measured=measured)
+        measuring = asyncio.create_task(asyncio.to_thread(facts_of, tasks))
+        try:
+            asker: Asker
+            if measured:
+                asker = MeasuredAsker(judge, await measuring, self._lang)
+            else:
+                asker = await self._connected()
+            try:
+                manifest = self._settle(judge, journal, before, asker)
+                manifest = await self._ask_cells(judge, journal, asker, manifest)
+            finally:
+                await asker.aclose()
+            return manifest, judge, await measuring
+        finally:
+            measuring.cancel()
+
+    def _judge_lang(self, before: Manifest | None) -> Lang:
+        """Return the language the judge writes in: that of the recorded run, whatever the console speaks today."""
+        recorded = (before or {}).get("judge_lang")
+        keep = not self._choices.update and isinstance(recorded, str) and is_lang(recorded)
+        return language(recorded) if keep else self._lang
+
+    async def _connected(self) -> Asker:
+        asker = await connected_asker(
+            self._client,
+            urls=self._urls,
+            model=self._settings[settings.MODEL],
+            in_flight=self._choices.in_flight,
+        )
+        if isinstance(asker, FleetAsker):
+            fleet = asker.core.fleet
+            self._say("up", up=len(fleet.up), all=len(fleet.instances), model=asker.model)
+            for instance in fleet.instances:
+                if not instance.is_up:
+                    self._say("down", url=instance.url, problem=instance.reason)
+        if asker.model == DEMO_MODEL_NAME:
+            self._say("demo")
+        return asker
+
+    def _settle(self, judge: Judge, journal: Journal, before: Manifest | None, asker: Asker) -> Manifest:
+        """Write the manifest, once the recorded run is known to be this one. Raises MixedRunError."""
+        from analyze.judge.cells import SAMPLING
+        from analyze.judge.prompts import prompts_sha256
+        from analyze.judge.schema import schema_sha256
+
+        model = getattr(asker, "model", None)
+        manifest = new_manifest(
+            "pipeline",
+            engine="client" if self._client is not None and not isinstance(asker, FleetAsker) else self._engine,
+            model=model,
+            demo=model == DEMO_MODEL_NAME,
+            lang=self._lang,
+            judge_lang=self._judge_lang(before),
+            input={"path": str(self._input), "sha256": sha256_of(self._input), "rows": len(judge.tasks)},
+            settings=self._settings.record(),
+            asked={
+                "prompt": prompts_sha256(self._judge_lang(before)),
+                "schema": schema_sha256(),
+                "sampling": SAMPLING,
+            },
+        )
+        changed = changed_ids(judge.requests(), journal.seen)
+        if not self._choices.update:
+            refuse_other_run(before, manifest, SAME_RUN)
+            if changed:
+                raise mixed(changed)
+        elif before is not None and any(before.get(key) != manifest[key] for key in SAME_RUN):
+            changed = list(journal.seen)
+        journal.retire(set(changed))
+        write_manifest(self._out / "run.json", manifest)
+        return manifest
+
+    async def _ask_cells(self, judge: Judge, journal: Journal, asker: Asker, manifest: Manifest) -> Manifest:
+        plan, check, tally = Plan(journal.seen, retry_failed=self._choices.retry_failed), ReplyCheck(), Tally()
+        wanted = list(plan.left(judge.requests()))
+        tasks = TaskProgress(judge, wanted, journal)
+        progress = Progress(self._texts["label"], len(judge.tasks), self._lang, start=tasks.done)
+        if isinstance(asker, FleetAsker):
+            asker.core.on_change = progress.note
+
+        def keep(request: Request, outcome: Outcome) -> Outcome:
+            outcome = check(request, outcome)
+            journal.record(outcome)
+            return outcome
+
+        try:
+            with self._stop.on_signals():
+                stream = outcomes(wanted, asker.ask, in_flight=asker.in_flight, stop=self._stop, keep=keep)
+                async with aclosing(stream):
+                    async for outcome in stream:
+                        tally.add(outcome)
+                        for ok in tasks.finished_by(outcome):
+                            progress.add(ok=ok)
+        finally:
+            progress.close()
+            manifest = {**manifest, **self._shares(judge, journal, tally)}
+            write_manifest(self._out / "run.json", manifest)
+        self._say_cells(judge, journal, plan.done, manifest["counts"])
+        if self._stop.wanted and manifest["counts"]["cells_left"]:
+            raise Interrupted(self._texts["again"].format(command=command_line()))
+        return manifest
+
+    def _shares(self, judge: Judge, journal: Journal, tally: Tally) -> dict[str, Any]:
+        seen = [journal.seen[cell] for cell in judge.cells if cell in journal.seen]
+        ok = sum(known.failed is None for known in seen)
+        counts = {"cells": len(judge.cells), "cells_ok": ok, "cells_failed": len(seen) - ok}
+        counts["cells_left"] = len(judge.cells) - len(seen)
+        return {"counts": counts, "usage": tally.usage(), "instances": tally.instances()}
+
+    def _say_cells(self, judge: Judge, journal: Journal, before: int, counts: Mapping[str, int]) -> None:
+        failures = [o for o in read_outcomes(self._out / "journal.jsonl") if o.id in judge.cells]
+        last = {outcome.id: outcome for outcome in failures}
+        rows = [failure_row(judge, o) for o in last.values() if isinstance(o, Failure)]
+        write_lines(self._out / "failed.jsonl", rows)
+        ok, failed, left = counts["cells_ok"], counts["cells_failed"], counts["cells_left"]
+        self._say("cells", ok=ok, before=before, failed=failed, left=left)
+        if rows:
+            kinds = Counter(row["kind"] for row in rows)
+            said = ", ".join(f"{kind} {count}" for kind, count in kinds.most_common())
+            self._say("kinds", kinds=said, path=self._out / "failed.jsonl")
+
+    # -- 3, 4 ----------------------------------------------------------------------------------------------------
+
+    def _fold(self, judge: Judge, recorded: Mapping[str, Outcome], facts: TaskFacts) -> list[Analysis]:
+        self._say("step3")
+        analyses = list(judge.fold(recorded, facts))
+        write_lines(self._out / "per_task.jsonl", analyses)
+        total = Counter({name: sum(a[name] for a in analyses) for name in ("wins", "ties", "losses", "unscored")})
+        self._say("folded", **total)
+        return analyses
+
+    def _summarise(self, analyses: Sequence[Analysis]) -> Summary:
+        from analyze.stats.summary import summarise
+
+        self._say("step4")
+        summary = summarise(analyses)
+        rate, order = summary.overall.win_rate, summary.check.order_agreement
+        if rate.value is None:
+            self._say("no_rate")
+        else:
+            low, high = (rate.low or 0.0, rate.high or 1.0)
+            self._say("rate", value=rate.value, low=low, high=high, n=summary.tasks)
+        if order.value is not None:
+            self._say("order", value=order.value)
+        return summary
+
+    def _failed_tasks(self, analyses: Sequence[Analysis]) -> int:
+        return sum(analysis["unscored"] > 0 for analysis in analyses)
+
+    # -- 5, 6 ----------------------------------------------------------------------------------------------------
+
+    def _report(self, tasks: int, failed: int) -> Artefacts:
+        from analyze.report import build_pages, build_pictures
+
+        font = self._settings[settings.FONT_PATH]
+        self._say("step5")
+        pictures = build_pictures(self._out, lang=self._lang, font_path=font)
+        self._say("made", count=len(pictures))
+        self._say("step6")
+        pages = build_pages(self._out, lang=self._lang, font_path=font)
+        records = [self._out / name for name in ("run.json", "tasks.jsonl", "per_task.jsonl", "journal.jsonl")]
+        lists = [self._out / name for name in ("failed.jsonl", "rejects.jsonl")]
+        rejected = len(self._rejects)
+        made = Artefacts(
+            [*pictures.values(), *pages.values(), *records, *lists], tasks=tasks, failed=failed, rejected=rejected
+        )
+        self._say("made", count=len(pages))
+        print()
+        self._say("report", path=made["report"])
+        seconds = time.monotonic() - self._began
+        self._say("done", tasks=tasks, ok=tasks - failed, failed=failed, rejected=rejected, seconds=seconds)
+        return made
+
+    # -- console -------------------------------------------------------------------------------------------------
+
+    def _say_title(self) -> None:
+        print(f"{RULE}\n{self._texts['title']}\n{RULE}")
+        if self._engine == "measured":
+            self._say("measured")
+        elif self._client is not None and not hasattr(self._client, "base_urls"):
+            self._say("client")
+        else:
+            urls = getattr(self._client, "base_urls", self._urls)
+            self._say("multi" if len(urls) > 1 else "single", count=len(urls), where=self._where(urls))
+
+    def _where(self, urls: Sequence[str]) -> str:
+        """Say where the servers are: their ports if that is all in which they differ, else their addresses."""
+        parts = [urlsplit(url) for url in urls]
+        if len({part.hostname for part in parts}) == 1 and all(part.port for part in parts):
+            return self._texts["ports"].format(ports=[part.port for part in parts])
+        return ", ".join(urls)
+
+    def _say(self, line: str, **values: Any) -> None:
+        text = self._texts[line].format(**values)
+        print(f"\n{text}" if line.startswith("step") else text, flush=True)
+
+
+class TaskProgress:
+    """Turns outcomes of cells into finished tasks. A task is fine when each of its cells is."""
+
+    def __init__(self, judge: Judge, wanted: Sequence[Request], journal: Journal) -> None:
+        self._task_of = {cell.id: cell.task.task_id for cell in judge.cells.values()}
+        self._left = Counter(self._task_of[request.id] for request in wanted)
+        asked_now = {request.id for request in wanted}
+        self._bad = {
+            self._task_of[row]
+            for row, seen in journal.seen.items()
+            if seen.failed is not None and row in self._task_of and row not in asked_now
+        }
+        self.done = len(judge.tasks) - len(self._left)
+
+    def finished_by(self, outcome: Outcome) -> Iterator[bool]:
+        """Yield whether the task went well, if this outcome is its last."""
+        task = self._task_of[outcome.id]
+        if not isinstance(outcome, Answer):
+            self._bad.add(task)
+        self._left[task] -= 1
+        if self._left[task] == 0:
+            yield task not in self._bad
+
+
+def failure_row(judge: Judge, failure: Failure) -> dict[str, Any]:
+    cell = judge.cells[failure.id]
+    return {
+        "id": failure.id,
+        "task_id": cell.task.task_id,
+        "rival": cell.rival.author,
+        "order": cell.order,
+        "kind": failure.kind,
+        "message": failure.message,
+        "attempts": failure.attempts,
+        "instance": failure.instance,
+    }
+
+
+def write_lines(path: Path, rows: Iterable[Any]) -> None:
+    """Write JSON lines, whole or not at all."""
+    with whole_file(path, "wb") as file:
+        file.writelines(to_json(row) + b"\n" for row in rows)
+
+
+def move_away(folder: Path) -> None:
+    """Move everything of an output folder into `previous/<UTC time>/`."""
+    old = [path for path in folder.iterdir() if path.name not in ("previous", LOCK)]
+    if not old:
+        return
+    place = folder / "previous" / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%S.%fZ")
+    place.mkdir(parents=True)
+    for path in old:
+        path.rename(place / path.name)
+
+
+def sha256_of(path: Path) -> str:
+    with open(path, "rb") as file:
+        return sha256(file.read()).hexdigest()
+
+
+def parse(argv: Sequence[str]) -> tuple[settings.Settings, Choices] | settings.Settings:
+    """Read the command line; with --show-settings return the settings alone. Raises UsageError."""
+    parser = Parser("analyze.pipeline", description=__doc__.splitlines()[0] if __doc__ else None)
+    add_settings(parser, settings.PIPELINE, language())
+    parser.add_argument(
+        "--base-url", "--api-base", action="append", default=[], metavar="URL", help="a server; repeatable"
+    )
+    parser.add_argument("--target", metavar="AUTHOR", help="judge this author, where tasks list `solutions`")
+    parser.add_argument("--in-flight", type=int, metavar="N", help="requests out at a time, in all (16 an instance)")
+    parser.add_argument("--skip-bad", action="store_true", help="list unusable lines in rejects.jsonl and go on")
+    parser.add_argument("--update", action="store_true", help="ask again what changed since it was recorded")
+    parser.add_argument("--retry-failed", action="store_true", help="ask failed cells again, permanent failures too")
+    parser.add_argument("--force-new", action="store_true", help="move what is there to previous/ and start afresh")
+    args = parser.parse_args(argv)
+    chosen = flags_of(args, settings.PIPELINE)
+    if args.show_settings:
+        return chosen
+    return chosen, Choices(
+        base_urls=args.base_url,
+        target=args.target,
+        in_flight=args.in_flight,
+        skip_bad=args.skip_bad,
+        update=args.update,
+        retry_failed=args.retry_failed,
+        force_new=args.force_new,
+    )
+
+
+def command(argv: Sequence[str]) -> int:
+    parsed = parse(argv)
+    if isinstance(parsed, settings.Settings):
+        print(parsed.show())
+        return EXIT_OK
+    return asyncio.run(Pipeline(*parsed).run()).exit_code
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run_command(command, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
