@@ -88,7 +88,7 @@ def report(shown: str) -> str:
 
 ## What a request costs the client
 
-{SERVERS} servers that answer at once, on the same machine; {REQUESTS} chats of 1 kB; {ROUNDS} rounds, the clients taking
+{SERVERS} servers that answer at once, on this machine; {REQUESTS} chats of 1 kB; {ROUNDS} rounds, the clients taking
 turns, each in a process of its own. CPU time is that of the client's process; ratios are within a round. Only ratios
 travel to other machines. The bare loop has no names, no plan, no failover: it is the floor.
 
