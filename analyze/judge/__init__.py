@@ -1,0 +1,11 @@
+"""The 1-against-N judge: what is asked, what an answer means, how answers become wins, ties and losses.
+
+    tasks      a JSONL file  -> Task(target, rivals)
+    cells      Task          -> Cell(rival, order, sample) -> request body
+    verdicts   reply text    -> Verdict, or ReplyError
+    folding    Task + replies -> one record of per_task.jsonl
+
+`prompts/` and `schema` hold what the model sees, `labels` and `issues` the fixed words of a verdict, `inert` keeps
+inserted text from becoming control tokens, `measured` is a judge that needs no model. Nothing here opens a socket
+or knows which server answered: a reply is text that came from somewhere.
+"""

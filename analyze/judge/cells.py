@@ -1,0 +1,140 @@
+"""Turns a task into judgements to ask for: every rival, both orders, as chat bodies. Knows no server and no reply.
+
+    Task -> Cell(rival, order, sample) -> {"messages", "response_format", ...}, all but the model's name
+
+The bytes of a body depend on the cell and the settings alone, so a cell asked again is the same request: it can be
+recognised in a journal and served from a prefix cache. System prompt and task come first and are the same for all
+cells of a task; only then come the two solutions. Authors and recorded test results never reach the judge: names
+sway it, and the results are what it is checked against.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from string import Template
+from typing import Any, Literal
+
+import orjson
+
+from analyze.judge.inert import inert
+from analyze.judge.prompts import template
+from analyze.judge.schema import max_reply_tokens, reply_schema
+from analyze.judge.tasks import Solution, Task
+from analyze.lang import Lang
+
+Order = Literal["target_first", "rival_first"]
+Rule = Literal["target_empty", "rival_empty", "both_empty", "identical"]
+ORDERS: tuple[Order, ...] = ("target_first", "rival_first")
+SAMPLING: dict[str, Any] = {"temperature": 0}
+
+_CUT: dict[Lang, str] = {
+    "en": "\nOnly the first $limit characters of each solution are shown (A has $a, B has $b). Judge what is shown.\n",
+    "zh": "\n每份解答只显示前 $limit 个字符（A 共 $a 个，B 共 $b 个）。请只评所示部分。\n",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One judgement: a task's target against one rival, in one order; `sample` counts repetitions from 0."""
+
+    task: Task
+    rival: Solution
+    order: Order
+    sample: int = 0
+
+    @property
+    def id(self) -> str:
+        """The cell's name in every record: a JSON array of task, rival, order and sample."""
+        return orjson.dumps([self.task.task_id, self.rival.author, self.order, self.sample]).decode()
+
+    @property
+    def group(self) -> str:
+        """What requests with a common prompt prefix share: the task."""
+        return self.task.task_id
+
+    @property
+    def first(self) -> Solution:
+        """The solution shown as A."""
+        return self.task.target if self.order == "target_first" else self.rival
+
+    @property
+    def second(self) -> Solution:
+        """The solution shown as B."""
+        return self.rival if self.order == "target_first" else self.task.target
+
+
+def cells_of(task: Task, *, samples: int = 1) -> list[Cell]:
+    """Return the judgements a task needs: both orders of every pair that no rule decides."""
+    return [
+        Cell(task, rival, order, sample)
+        for rival in task.rivals
+        if rule_of(task.target, rival) is None
+        for sample in range(samples)
+        for order in ORDERS
+    ]
+
+
+def rule_of(target: Solution, rival: Solution) -> Rule | None:
+    """Return the rule that decides a pair without a judge, or None.
+
+    Empty code loses, two empty ones are a tie, and so is code that differs only in line ends, trailing white space
+    and blank lines. Indentation is not ignored: in Python it is meaning.
+    """
+    a, b = _essence(target.code), _essence(rival.code)
+    if not a or not b:
+        return "both_empty" if a == b else "target_empty" if not a else "rival_empty"
+    return "identical" if a == b else None
+
+
+def _essence(code: str) -> str:
+    return "\n".join(stripped for line in code.splitlines() if (stripped := line.rstrip()))
+
+
+def is_cut(a: Solution, b: Solution, max_code_chars: int) -> bool:
+    """Tell whether a pair is shown to the judge in part only."""
+    return max(len(a.code), len(b.code)) > max_code_chars
+
+
+def cell_body(cell: Cell, *, lang: Lang, max_code_chars: int) -> dict[str, Any]:
+    """Return the OpenAI chat body that asks for one judgement, free text in `lang`; who asks adds the model.
+
+    Code beyond `max_code_chars` characters is cut at the same place for both solutions, and the judge is told.
+    """
+    return {
+        "messages": [
+            {"role": "system", "content": template("system", lang).template},
+            {"role": "user", "content": _user_message(cell, lang, max_code_chars)},
+        ],
+        **SAMPLING,
+        "seed": cell.sample,
+        "max_tokens": max_reply_tokens(),
+        "response_format": {
+            "type": "json_schema",
+            "json_schema": {"name": "verdict", "strict": True, "schema": reply_schema()},
+        },
+    }
+
+
+def _user_message(cell: Cell, lang: Lang, max_code_chars: int) -> str:
+    a, b = cell.first, cell.second
+    notice = ""
+    if is_cut(a, b, max_code_chars):
+        notice = Template(_CUT[lang]).substitute(limit=max_code_chars, a=len(a.code), b=len(b.code))
+    return template("user", lang).substitute(
+        language=inert(cell.task.language),
+        prompt=inert(cell.task.prompt.strip()),
+        fence=fence(cell),
+        code_a=inert(a.code[:max_code_chars]),
+        code_b=inert(b.code[:max_code_chars]),
+        notice=notice,
+    )
+
+
+def fence(cell: Cell) -> str:
+    """Return the mark around both solutions: 16 hex digits of a SHA-256 over the task's id and the whole code.
+
+    No solution can hold its own mark, and the same cell always has the same one.
+    """
+    content = orjson.dumps([cell.task.task_id, cell.first.code, cell.second.code])
+    return hashlib.sha256(content).hexdigest()[:16]

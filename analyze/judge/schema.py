@@ -1,0 +1,110 @@
+"""The reply that is asked for: a JSON schema with reasoning before verdicts. Knows nothing of prompts or scores.
+
+    requirements -> analysis_a, analysis_b -> dimensions {evidence, verdict} -> strengths, weaknesses -> issues
+    -> overall_reason -> overall
+
+A verdict is one digit: 5 A much better, 4 A slightly, 3 equal, 2 B slightly, 1 B much better.
+
+Every string is bounded, so that even a model with random weights comes to an end. The form of the bound was found
+by walking xgrammar 0.2.8 with random legal tokens:
+
+* `maxLength` compiles to a class that admits control characters: "stop", but no JSON.
+* xgrammar applies `pattern` to the text between the quotes as it stands, before escapes are read. So a double
+  quote and a backslash must be excluded, else the string can end, or start an escape, in its middle.
+* The negated class `[^"\\\\\\x00-\\x1f]{1,n}` does not compile reliably (an internal check on rule hashes fails, HTTP
+  500), and one class that mixes ASCII with other ranges lets tokens through that the matcher then rejects
+  (1 to 3 of 20 walks, HTTP 500). A group of two classes, one of them plain ASCII, holds in 1,000 of 1,000 walks and
+  compiles in 4 ms.
+
+Legal are printable ASCII without `"` and `\\\\`, and U+00A1..U+D7FF and U+F900..U+FFFD: every living script, but no
+control character, no private use, nothing above U+FFFF, so a character is at most three bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from typing import Any
+
+import orjson
+
+from analyze.judge.issues import ISSUES
+from analyze.judge.labels import DIMENSIONS
+
+VERDICTS = ("1", "2", "3", "4", "5")
+ANALYSIS_CHARS = 200
+EVIDENCE_CHARS = 60
+REQUIREMENT_CHARS = 60
+PHRASE_CHARS = 40
+REASON_CHARS = 160
+
+_BYTES_PER_CHAR = 3
+_CHARACTER = "([ !#-\\[\\]-~]|[\u00a1-\ud7ff\uf900-\ufffd])"
+
+
+@cache
+def reply_schema() -> dict[str, Any]:
+    """Return the JSON schema of a reply. One object for all cells: treat it as read-only."""
+    properties = {
+        "requirements": _strings(1, 3, REQUIREMENT_CHARS),
+        "analysis_a": _string(ANALYSIS_CHARS),
+        "analysis_b": _string(ANALYSIS_CHARS),
+        "dimensions": _object({name: _object(_dimension()) for name in DIMENSIONS}),
+        "strengths_a": _strings(0, 3, PHRASE_CHARS),
+        "weaknesses_a": _strings(0, 3, PHRASE_CHARS),
+        "strengths_b": _strings(0, 3, PHRASE_CHARS),
+        "weaknesses_b": _strings(0, 3, PHRASE_CHARS),
+        "issues_a": _issues(),
+        "issues_b": _issues(),
+        "overall_reason": _string(REASON_CHARS),
+        "overall": {"type": "string", "enum": list(VERDICTS)},
+    }
+    return _object(properties)
+
+
+@cache
+def schema_sha256() -> str:
+    """Return the SHA-256 of the schema, as the manifest of a run records it."""
+    return hashlib.sha256(orjson.dumps(reply_schema())).hexdigest()
+
+
+@cache
+def max_reply_tokens() -> int:
+    """Return an upper bound of the tokens of a legal reply: a byte-level tokenizer spends at most one a byte.
+
+    The longest legal reply is measured, not estimated: every array full, every string full of three-byte
+    characters, every enum at its longest value. Compact JSON, as servers write under `disable_any_whitespace`;
+    whitespace after each comma and colon is allowed for.
+    """
+    longest = orjson.dumps(_longest(reply_schema()))
+    return len(longest) + longest.count(b":") + longest.count(b",")
+
+
+def _longest(schema: dict[str, Any]) -> Any:
+    if schema["type"] == "object":
+        return {name: _longest(value) for name, value in schema["properties"].items()}
+    if schema["type"] == "array":
+        return [_longest(schema["items"])] * schema["maxItems"]
+    if "enum" in schema:
+        return max(schema["enum"], key=len)
+    return "好" * int(schema["pattern"].rpartition(",")[2].rstrip("}$"))
+
+
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+def _dimension() -> dict[str, Any]:
+    return {"evidence": _string(EVIDENCE_CHARS), "verdict": {"type": "string", "enum": list(VERDICTS)}}
+
+
+def _string(most: int) -> dict[str, Any]:
+    return {"type": "string", "pattern": f"^{_CHARACTER}{{1,{most}}}$"}
+
+
+def _strings(least: int, most: int, chars: int) -> dict[str, Any]:
+    return {"type": "array", "items": _string(chars), "minItems": least, "maxItems": most}
+
+
+def _issues() -> dict[str, Any]:
+    return {"type": "array", "items": {"type": "string", "enum": list(ISSUES)}, "minItems": 0, "maxItems": 4}
