@@ -15,7 +15,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -161,6 +161,15 @@ class Core:
             await asyncio.gather(self._prober, return_exceptions=True)
         if self._session is not None:
             await self._session.close()
+
+    def abandon(self) -> None:
+        """Let go of connections whose event loop is closed, where nothing can be awaited any more."""
+        if self._session is not None and self._session.connector is not None:
+            connector = self._session.connector
+            self._session.detach()
+            closing = connector.close()
+            with suppress(StopIteration):
+                closing.send(None)  # without a loop there is nothing it would wait for
 
     # -- one request -------------------------------------------------------------------------------------------
 

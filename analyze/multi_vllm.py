@@ -74,12 +74,13 @@ class FleetTransport(httpx2.BaseTransport):
 
     def __init__(self, target: _Target) -> None:
         self.target = target
-        # The lock guards the three fields below: several threads may make the first request, and a fork inherits
-        # the fields but not the thread.
+        # The lock guards the fields below: several threads may make the first request, and a fork inherits the
+        # fields but not the thread.
         self._lock = threading.Lock()
         self._pid: int | None = None
         self._thread: LoopThread | None = None
         self._core: Core | None = None
+        self._end: weakref.finalize[[int, LoopThread, Core], FleetTransport] | None = None
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         request.read()
@@ -92,17 +93,30 @@ class FleetTransport(httpx2.BaseTransport):
 
     def close(self) -> None:
         with self._lock:
-            thread, core, self._thread, self._core = self._thread, self._core, None, None
-        if thread is not None and core is not None and self._pid == os.getpid():
-            thread.call(core.aclose())
-            thread.close()
+            end, self._end, self._thread = self._end, None, None
+        if end is not None:
+            end()
 
     def _running(self) -> tuple[LoopThread, Core]:
         with self._lock:
             if self._thread is None or self._core is None or self._pid != os.getpid():
                 self._pid, self._core = os.getpid(), self.target.new_core()
                 self._thread = LoopThread("analyze-core")
+                # A client that nobody closes ends as quietly as the SDK's own, at the latest with the interpreter.
+                self._end = weakref.finalize(self, _end_core, self._pid, self._thread, self._core)
             return self._thread, self._core
+
+
+def _end_core(pid: int, thread: LoopThread, core: Core) -> None:
+    if pid == os.getpid():
+        thread.call(core.aclose())
+        thread.close()
+
+
+def _end_cores(cores: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Core]) -> None:
+    for loop, core in list(cores.items()):
+        if loop.is_closed():
+            core.abandon()
 
 
 class AsyncFleetTransport(httpx2.AsyncBaseTransport):
@@ -111,6 +125,7 @@ class AsyncFleetTransport(httpx2.AsyncBaseTransport):
     def __init__(self, target: _Target) -> None:
         self.target = target
         self._cores: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Core] = weakref.WeakKeyDictionary()
+        weakref.finalize(self, _end_cores, self._cores)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         await request.aread()

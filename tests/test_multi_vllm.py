@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -261,3 +263,17 @@ async def test_cancelled_requests_give_their_load_back(fleet):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         assert [instance.in_flight for instance in core.fleet.instances] == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("client", ["MultiVLLMClient", "AsyncMultiVLLMClient"])
+def test_a_client_that_nobody_closes_ends_quietly(fleet, client):
+    code = f"""
+import asyncio, inspect, analyze
+client = analyze.{client}({[server.url for server in fleet]!r})
+async def main():
+    reply = client.chat.completions.create(model="m", messages=[{{"role": "user", "content": "hi"}}])
+    return await reply if inspect.isawaitable(reply) else reply
+print(asyncio.run(main()).choices[0].message.content)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "hello\n", "")
