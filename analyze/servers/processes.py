@@ -80,9 +80,19 @@ def launch(spec: InstanceSpec, ports: Iterable[int]) -> tuple[subprocess.Popen[b
                 f"server {spec.number} (port {spec.port}) cannot be started: {spec.argv[0]}: {error.strerror}",
                 cure="pip install -e '.[vllm]' in the environment you use, or ./start_vllm.sh, which does it",
             ) from error
-    record = Record(
-        pid=process.pid,
-        birth=birth(process.pid) or "",
+    try:
+        record = _record(spec, process.pid, ports)
+        write_whole(spec.pid_file, json.dumps(asdict(record), ensure_ascii=False) + "\n")
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)  # without its pid file nobody would ever find it again
+        raise
+    return process, record
+
+
+def _record(spec: InstanceSpec, pid: int, ports: Iterable[int]) -> Record:
+    return Record(
+        pid=pid,
+        birth=birth(pid) or "",
         number=spec.number,
         host=spec.host,
         port=spec.port,
@@ -93,8 +103,6 @@ def launch(spec: InstanceSpec, ports: Iterable[int]) -> tuple[subprocess.Popen[b
         log=os.path.realpath(spec.log),
         started=time.time(),
     )
-    write_whole(spec.pid_file, json.dumps(asdict(record), ensure_ascii=False) + "\n")
-    return process, record
 
 
 def _program(argv: tuple[str, ...]) -> tuple[str, ...]:
@@ -175,7 +183,7 @@ def birth(pid: int, *, zombies: bool = False) -> str | None:
 def _stat(pid: int) -> ProcessStat | None:
     try:
         text = (PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
+    except OSError:  # gone, or hidden from us
         return None
     fields = text.rpartition(")")[2].split()  # the name in parentheses may hold blanks and parentheses of its own
     return ProcessStat(state=fields[0], session=int(fields[3]), ticks=int(fields[19]))

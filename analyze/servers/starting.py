@@ -10,6 +10,7 @@ What answers already is used and left alone; what is starting already is waited 
 from __future__ import annotations
 
 import fcntl
+import os
 import re
 import signal
 import subprocess
@@ -164,7 +165,9 @@ class _Attempt:
                 raise _port_taken(spec.port)
             return False
         check_model(spec.port, spec.model, seen)
-        self._console.say("already_ready" if ours else "foreign_used", port=spec.port, model=spec.model)
+        self._console.say(
+            "already_ready" if ours else "foreign_used", port=spec.port, model=", ".join(seen.names) or "?"
+        )
         if record is not None and ours and record.argv != spec.argv:
             self._console.say("other_settings", port=spec.port)
         self.started.used.append(spec.port)
@@ -173,9 +176,7 @@ class _Attempt:
 
     def _claim(self, spec: InstanceSpec) -> None:
         """Launch `spec`, unless another start has done so. The lock makes looking and launching one step."""
-        spec.pid_file.parent.mkdir(parents=True, exist_ok=True)
-        with open(spec.pid_file.with_suffix(".lock"), "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with _locked(spec.pid_file.with_suffix(".lock")):
             record = processes.read_record(spec.pid_file)
             if record is not None and processes.alive(record):
                 self._console.say("already_starting", port=spec.port, pid=record.pid)
@@ -205,6 +206,21 @@ class _Attempt:
         record = processes.read_record(spec.pid_file)  # another start's child
         if record is None or not processes.alive(record):
             raise _failure(spec, "ended while starting")
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = os.open(path, os.O_RDWR | os.O_CREAT)
+    except OSError as error:
+        cure = "VLLM_LOG_DIR=a folder that can be written"
+        raise UsageError(f"{path.parent}: logs and pid files cannot be written there: {error}", cure=cure) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 def _port_taken(port: int) -> UsageError:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from analyze.errors import ServerError
 from analyze.servers import processes
-from analyze.servers.probing import Load, load_of
+from analyze.servers.probing import Load, get, load_of
 from analyze.servers.processes import Record
 from analyze.servers.texts import SILENT, Console
 
@@ -42,7 +42,7 @@ def stop_records(
     if living:
         console.say("stopping", ports=",".join(str(record.port) for record in living))
     try:
-        patience_s = {record: TERM_TIMEOUT_S if _load(record) else TERM_STARTING_TIMEOUT_S for record in living}
+        patience_s = {record: TERM_TIMEOUT_S if _listens(record) else TERM_STARTING_TIMEOUT_S for record in living}
         if drain_timeout_s > 0:
             _drain(living, drain_timeout_s, console)
         _terminate(living, patience_s)
@@ -51,6 +51,11 @@ def stop_records(
         for path, record in records.items():
             processes.forget(path, record)
     return [record.port for record in living]
+
+
+def _listens(record: Record) -> bool:
+    status, _ = get(record.host, record.port, "/health", timeout_s=LOAD_TIMEOUT_S)
+    return status is not None
 
 
 def _load(record: Record) -> Load | None:

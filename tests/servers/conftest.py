@@ -93,6 +93,13 @@ class Machine:
     def tell(self, file: str, text: str) -> None:
         (self.told / file).write_text(text)
 
+    def hold(self) -> None:
+        """Let servers that start now answer nothing until `release`."""
+        self.tell("hold", "")
+
+    def release(self) -> None:
+        (self.told / "hold").unlink()
+
     def clean(self) -> None:
         stop_records(processes.read_records(self.logs), drain_timeout_s=0)
 

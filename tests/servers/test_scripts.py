@@ -85,12 +85,13 @@ def test_settings_reach_the_server_and_presets_stand_behind_them(machine: Machin
 
 def test_the_first_server_answers_before_the_others_are_launched(machine: Machine) -> None:
     machine.add_gpus(8)
-    machine.tell("slow", "0.7")
+    machine.hold()
 
     start = machine.spawn(str(PROJECT / "start_vllm.sh"), MODEL="m")
     until(lambda: machine.called(machine.ports[0]))
-    time.sleep(0.3)
+    time.sleep(0.5)  # two looks of the start: time to do wrong
     assert machine.called(machine.ports[1]) is None
+    machine.release()
     start.communicate()
 
     assert start.returncode == 0
@@ -110,15 +111,18 @@ def test_a_second_start_finds_the_servers_up_and_launches_nothing(machine: Machi
 
 def test_a_start_beside_another_start_waits_for_the_servers_of_that_one(machine: Machine) -> None:
     machine.add_gpus(2)
-    machine.tell("slow", "1")
+    machine.hold()
     first = machine.spawn(str(PROJECT / "start_vllm.sh"), MODEL="m")
     until(lambda: (machine.logs / "vllm_01.pid").exists())
 
-    second = machine.script("start_vllm.sh", MODEL="m")
-    first.communicate()
+    second = machine.spawn(str(PROJECT / "start_vllm.sh"), MODEL="m")
+    assert second.stdout is not None
+    said = f"another start has launched it (pid {machine.record(1).pid})"
+    until(lambda: second.stdout is not None and said in second.stdout.readline())
+    machine.release()
+    first.communicate(), second.communicate()
 
     assert (first.returncode, second.returncode) == (0, 0)
-    assert f"another start has launched it (pid {machine.record(1).pid})" in second.stdout
 
 
 def test_another_model_than_the_one_running_is_refused_not_mixed(machine: Machine) -> None:
@@ -164,10 +168,11 @@ def test_a_server_that_dies_ends_the_start_at_once_with_the_end_of_its_log(machi
 
 def test_when_one_of_the_others_dies_those_started_before_it_are_stopped(machine: Machine) -> None:
     machine.add_gpus(8)
-    machine.tell("slow", "0.5")
+    machine.hold()
     start = machine.spawn(str(PROJECT / "start_vllm.sh"), MODEL="m")
-    until(lambda: machine.called(machine.ports[0]))
-    machine.tell("die", "bad luck")
+    until(lambda: "loading" in _text(machine.logs / "vllm_01.log"))
+    machine.tell("die", "bad luck")  # what the next ones find
+    machine.release()
 
     output, _ = start.communicate()
 
@@ -178,7 +183,7 @@ def test_when_one_of_the_others_dies_those_started_before_it_are_stopped(machine
 
 def test_a_server_that_never_answers_ends_the_start_when_its_time_is_over(machine: Machine) -> None:
     machine.add_gpus(1)
-    machine.tell("slow", "60")
+    machine.hold()
 
     done = machine.script("start_vllm.sh", MODEL="m", STARTUP_TIMEOUT_S="1")
 
@@ -189,7 +194,7 @@ def test_a_server_that_never_answers_ends_the_start_when_its_time_is_over(machin
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_start_stops_what_it_started(machine: Machine, number: signal.Signals) -> None:
     machine.add_gpus(2)
-    machine.tell("slow", "60")
+    machine.hold()
     start = machine.spawn(str(PROJECT / "start_vllm.sh"), MODEL="m")
     until(lambda: machine.called(machine.ports[0]))
 
@@ -354,13 +359,14 @@ def test_check_prints_one_line_an_instance_and_exits_by_how_many_are_ready(machi
 
 def test_check_waits_until_all_are_ready(machine: Machine) -> None:
     machine.add_gpus(2)
-    machine.tell("slow", "1.5")
+    machine.hold()
     start = machine.spawn(str(PROJECT / "start_vllm.sh"), MODEL="m")
     until(lambda: (machine.logs / "vllm_01.pid").exists())
 
     early = machine.script("check_vllm.sh")
-    patient = machine.script("check_vllm.sh", "--wait", "10")
-    start.communicate()
+    patient = machine.spawn(str(PROJECT / "check_vllm.sh"), "--wait", "30")
+    machine.release()
+    start.communicate(), patient.communicate()
 
     assert early.returncode == 3 and "starting" in early.stdout
     assert patient.returncode == 0
@@ -389,6 +395,14 @@ def test_gpus_too_small_for_the_seeds_model_get_presets_that_fit(machine: Machin
 
     assert done.returncode == 2
     assert "qwen3-4b" in done.stderr and "qwen2.5-coder-7b" in done.stderr and "qwen3-30b-a3b" not in done.stderr
+
+
+def test_a_log_folder_that_cannot_be_written_is_told(machine: Machine) -> None:
+    machine.add_gpus(2)
+
+    done = machine.script("start_vllm.sh", MODEL="m", VLLM_LOG_DIR="/proc/none")
+
+    assert done.returncode == 2 and "cannot be written" in done.stderr and "VLLM_LOG_DIR=" in done.stderr
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -524,6 +538,10 @@ def test_a_command_that_is_none_is_refused_before_any_server_starts(machine: Mac
     done = machine.script("run_multi_vllm.sh", "--", "no-such-command", MODEL="m")
 
     assert done.returncode == 2 and "no-such-command" in done.stderr and machine.called(machine.ports[0]) is None
+
+
+def _text(file: Path) -> str:
+    return file.read_text() if file.exists() else ""
 
 
 def _children(pid: int) -> bytes:

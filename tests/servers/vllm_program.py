@@ -1,7 +1,8 @@
 """Plays `vllm serve`: records how it was called, answers like a server, dies when told to. Standard library only.
 
 FAKE_VLLM_DIR gets PORT.json (argv, environment), and PORT.term (what was in flight when SIGTERM came). There a test
-puts PORT.busy (requests in flight, as text), `die` (what to print before dying) and `slow` (seconds to start).
+puts PORT.busy (requests in flight, as text), `die` (what to print before dying) and `hold` (answer nothing until that
+is removed).
 """
 
 import json
@@ -57,5 +58,6 @@ if last_words := told("die", ""):
     sys.exit(1)
 if os.environ.get("FAKE_WORKER"):
     subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-time.sleep(float(told("slow", "0")))
+while (folder / "hold").exists():
+    time.sleep(0.02)
 ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
