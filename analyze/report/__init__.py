@@ -54,31 +54,36 @@ def _material(run_dir: Path, lang: Lang, font_path: str | None) -> Material:
 
 
 def _pictures(material: Material) -> dict[str, Path]:
+    from analyze.report.figures import FIGURES
     from analyze.report.svg import alone
 
+    charts = {figure.name: figure for figure in material.figures}
     made: dict[str, Path] = {}
-    for figure in material.figures:
-        made |= _picture(material, f"charts/{figure.name}", alone(figure.wide), material.chart_png(figure))
+    for name in FIGURES:
+        chart = charts.get(name)
+        pictures = (alone(chart.wide), material.chart_png(chart)) if chart else (None, None)
+        made |= _picture(material, f"charts/{name}", *pictures)
+        if chart and pictures[1] is None:
+            log.warning("charts/%s.png: %s", name, material.font_cure)
     for lang in LANGS:
         cloud = material.clouds[lang]
-        name = f"wordcloud_{lang}"
-        if cloud is None:
-            log.warning("%s: %s", name, material.cloud_note(lang))
-            for stale in (".png", ".svg"):
-                (material.recorded.folder / f"{name}{stale}").unlink(missing_ok=True)
-        else:
-            made |= _picture(material, name, cloud.svg(lang, material.cloud_label, alone=True), cloud.png)
+        pictures = (cloud.svg(lang, material.cloud_label, alone=True), cloud.png) if cloud else (None, None)
+        made |= _picture(material, f"wordcloud_{lang}", *pictures)
+        if note := material.cloud_note(lang):
+            log.warning("wordcloud_%s: %s", lang, note)
     return made
 
 
-def _picture(material: Material, name: str, svg: str, png: bytes | None) -> dict[str, Path]:
-    folder = material.recorded.folder
-    made = {f"{name}.svg": write_whole(folder / f"{name}.svg", svg)}
-    if png is None:
-        log.warning("%s.png: %s", name, material.font_cure)
-        (folder / f"{name}.png").unlink(missing_ok=True)
-        return made
-    return {name: write_whole(folder / f"{name}.png", png), **made}
+def _picture(material: Material, name: str, svg: str | None, png: bytes | None) -> dict[str, Path]:
+    """Write both files of a picture; remove one that cannot be made, lest an older run's stand for this one's."""
+    made = {}
+    for key, suffix, data in ((name, ".png", png), (f"{name}.svg", ".svg", svg)):
+        path = material.recorded.folder / f"{name}{suffix}"
+        if data is None:
+            path.unlink(missing_ok=True)
+        else:
+            made[key] = write_whole(path, data)
+    return made
 
 
 def _pages(material: Material) -> dict[str, Path]:

@@ -79,7 +79,7 @@ class _Frame:
         """Yield a row's label and its value: beside the marks where there is room, above them where there is none."""
         if self.wide:
             y = self.middle(index) + 4.5
-            yield Text(0, y, fit(label, _LABEL_PX - 16))
+            yield Text(0, y, fit(label, _LABEL_PX - 24))
         else:
             y = self.middle(index) - 16
             yield Text(self.left, y, fit(label, self.right - self.left - text_width(value, SMALL_PX) - 14))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 MOST_ISSUES = 12
 MOST_RIVALS = 20
 
+FIGURES = ("win_rate", "outcomes", "score", "dimensions", "issues")
 OUTCOME_INKS = ("win", "tie_true", "tie_weak", "tie_conflict", "loss", "unscored")
 
 

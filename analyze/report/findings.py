@@ -15,7 +15,8 @@ from analyze.report.reading import Record
 from analyze.report.words import judged
 
 if TYPE_CHECKING:
-    from analyze.stats.summary import Estimate, Summary
+    from analyze.stats.intervals import Estimate
+    from analyze.stats.summary import Summary
 
 Texts = Mapping[str, str]
 State = Literal["ok", "bad", "unknown"]
@@ -91,7 +92,7 @@ def _coverage_warning(summary: Summary, t: Texts) -> str | None:
     if summary.coverage >= LEAST_COVERAGE:
         return None
     low, high = summary.worst
-    return t["answer_coverage"].format(coverage=percent(summary.coverage), low=percent(low), high=percent(high))
+    return t["answer_coverage"].format(coverage=percent(summary.coverage), low=score(low), high=score(high))
 
 
 def check_lines(summary: Summary, t: Texts) -> list[CheckLine]:

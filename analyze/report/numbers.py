@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from analyze.stats.summary import Estimate
+    from analyze.stats.intervals import Estimate
 
 NONE = "—"
 
@@ -35,6 +35,13 @@ def score_span(estimate: Estimate) -> str:
     if estimate.low is None or estimate.high is None:
         return NONE
     return f"{estimate.low:.2f}–{estimate.high:.2f}"
+
+
+def probability(value: float | None) -> str:
+    """Write a p-value; what is below 0.001 is only said to be."""
+    if value is None:
+        return NONE
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def whole(value: int | float | None) -> str:

@@ -18,7 +18,7 @@ from analyze._version import __version__
 from analyze.judge.labels import DIMENSION_LABELS, DIMENSIONS
 from analyze.lang import LANGS, Lang
 from analyze.report import numbers
-from analyze.report.figures import MOST_ISSUES, Figure
+from analyze.report.figures import MOST_ISSUES, MOST_RIVALS, Figure
 from analyze.report.findings import (
     answer,
     banners,
@@ -84,6 +84,7 @@ def _verdict_parts(material: Material, t: Mapping[str, str]) -> Parts:
         "banners": banners(run, lines, t),
         "answer": answer(summary, t),
         "summary": summary,
+        "most_rivals": MOST_RIVALS,
         "check_lines": lines,
         "check_state": check_state(lines),
         "dimensions": [(labels[name], summary.dimensions[name]) for name in DIMENSIONS if name in summary.dimensions],

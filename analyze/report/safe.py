@@ -20,6 +20,9 @@ _INVISIBLE = re.compile(
 )
 
 
+_CUT = re.compile(r" … ⟨\+(\d+)⟩\Z")
+
+
 def _picture(match: re.Match[str]) -> str:
     code = ord(match[0])
     if code < 0x20:
@@ -35,8 +38,12 @@ def visible(text: str, limit: int = MOST_CHARS) -> str:
 
 
 def cut(text: str, limit: int) -> str:
-    """Return at most `limit` characters of `text`, and how many are left out."""
-    return text if len(text) <= limit else f"{text[:limit]} … ⟨+{len(text) - limit}⟩"
+    """Return at most `limit` characters of `text`, and how many are left out, by an earlier cut too."""
+    if len(text) <= limit:
+        return text
+    earlier = _CUT.search(text)
+    whole = earlier.start() + int(earlier[1]) if earlier else len(text)
+    return f"{text[:limit]} … ⟨+{whole - limit}⟩"
 
 
 def visible_all(value: Any) -> Any:
@@ -52,16 +59,17 @@ def visible_all(value: Any) -> Any:
             return value
 
 
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|~$:&=^\"'])")
+# A colon before // and the dot of www. begin links on some hosts; elsewhere they read better as they are.
+_MARKDOWN = re.compile(r"[\\`*_{}\[\]<>()#+!|~$&^\"']|:(?=//)|(?<=www)\.", re.IGNORECASE)
 
 
 def markdown(text: str, limit: int = 300) -> str:
-    """Return `text` as one line of Markdown that shows as itself: no markup, HTML, table cell, link or mention in it.
+    """Return `text` for the inside of a line of Markdown, to show as itself: no markup, HTML, cell, link or mention.
 
     A mention cannot be escaped, because hosts look for it in the finished page; a word joiner after the sign stops it.
     """
     line = " ".join(visible(text, limit).split())
-    return _MARKDOWN.sub(r"\\\1", line).replace("@", "@\u2060").replace("\\#", "\\#\u2060")
+    return _MARKDOWN.sub(r"\\\g<0>", line).replace("@", "@\u2060").replace("\\#", "\\#\u2060")
 
 
 def code_span(text: str, limit: int = 120) -> str:

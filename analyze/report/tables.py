@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from analyze.report.safe import spreadsheet
 
 if TYPE_CHECKING:
-    from analyze.stats.summary import Estimate, RivalSummary, Summary
+    from analyze.stats.intervals import Estimate
+    from analyze.stats.summary import RivalSummary, Summary
 
 COLUMNS = (
     "target",

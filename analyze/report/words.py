@@ -28,7 +28,7 @@ Kind = Literal["tag_target", "tag_rival", "tag_even", "word"]
 _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]")
 _HAN_WORD = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]+")
 # No digits, no underscores: names out of somebody's code are not words about it.
-_LATIN_WORD = re.compile(r"(?<![\w.])[a-z][a-z'’-]*[a-z](?![\w(])")
+_LATIN_WORD = re.compile(r"(?<![\w.])[a-z][a-z'’-]*[a-z](?![\w(]|\.\w)")
 _MOST_CHARS = 1_000  # of one free text: a judge that rambles does not outweigh the others
 
 

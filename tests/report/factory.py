@@ -120,7 +120,7 @@ def cell(task_id: str, author: str, order: str, value: float | None, said: str, 
 def rival(task_id: str, author: str, bias: float, language: str, said: str, draw: random.Random, *, lines: int) -> Any:
     first = min(4, max(0, round(2 + 4 * draw.gauss(bias, 0.3)))) / 4
     second = min(1.0, max(0.0, first + draw.choice([0, 0, 0, 0.25, -0.25, -0.5])))
-    values: list[float | None] = [first, second if draw.random() > 0.02 else None]
+    values: list[float | None] = [first, second if draw.random() > 0.04 else None]
     scored = None not in values
     made = solution(author, language, draw, lines=lines)
     sides = {(v > 0.5) - (v < 0.5) for v in values if v is not None}

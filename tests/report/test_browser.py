@@ -1,0 +1,111 @@
+"""The page in a real browser: quiet, alone, and no wider than the window."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analyze.lang import LANGS, Lang
+from analyze.report import build_pages
+from tests.report import factory
+from tests.report.test_report import hostile_tasks
+
+CHROMIUM = shutil.which("chromium")
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH: apt install chromium"),
+]
+
+WIDTHS = (390, 768, 1440)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A report in each language, and one of hostile content."""
+    folder = tmp_path_factory.mktemp("browser")
+    made = {}
+    for lang in LANGS:
+        made[lang] = build_pages(factory.run_of(folder / lang), lang=lang)["report"]
+    made["hostile"] = build_pages(factory.write_run(folder / "hostile", hostile_tasks()), lang="zh")["report"]
+    return made
+
+
+def opened(browser: Any, path: Path, width: int, scheme: str = "light") -> tuple[Any, list[str], list[str]]:
+    """Open a page; return it with what its console said and what it asked the network for."""
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    said: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("dialog", lambda dialog: said.append(dialog.message))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(path.as_uri())
+    return page, said, [url for url in asked if url != path.as_uri() and not url.startswith("data:")]
+
+
+@pytest.mark.parametrize("name", [*LANGS, "hostile"])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_page_is_quiet_alone_and_no_wider_than_the_window(
+    browser: Any, pages: dict[str, Path], name: str, width: int
+):
+    page, said, asked = opened(browser, pages[name], width)
+    page.evaluate("for (const it of document.querySelectorAll('details')) it.open = true")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert (said, asked) == ([], [])
+    page.close()
+
+
+@pytest.mark.parametrize("lang", LANGS)
+def test_following_a_link_to_a_task_opens_it(browser: Any, pages: dict[str, Path], lang: Lang):
+    page, _, _ = opened(browser, pages[lang], 1440)
+    link = page.locator("#contradictions a").first
+    link.click()
+    assert page.locator("details.task[open]").count() == 1
+    page.close()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_one_of_the_two_drawings_of_a_chart_is_shown_and_its_text_can_be_read(
+    browser: Any, pages: dict[str, Path], width: int
+):
+    page, _, _ = opened(browser, pages["en"], width)
+    shown = page.evaluate(
+        "[...document.querySelectorAll('svg.chart')].filter(it => it.getClientRects().length)"
+        ".map(it => it.getBoundingClientRect().width / it.viewBox.baseVal.width)"
+    )
+    assert len(shown) == 5
+    assert min(shown) * 12 >= 11, "the smallest text is 12 px at natural size"
+    page.close()
+
+
+def test_dark_follows_the_readers_system(browser: Any, pages: dict[str, Path]):
+    grounds = []
+    for scheme in ("light", "dark"):
+        page, _, _ = opened(browser, pages["en"], 1440, scheme)
+        grounds.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+        page.close()
+    assert grounds == ["rgb(255, 255, 255)", "rgb(20, 23, 28)"]
+
+
+def test_printed_the_page_is_light_and_fits_its_paper(browser: Any, pages: dict[str, Path]):
+    page, _, _ = opened(browser, pages["en"], 800, "dark")
+    page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.locator("nav").is_hidden()
+    assert page.pdf(format="A4")[:4] == b"%PDF"
+    page.close()

@@ -1,0 +1,141 @@
+"""What the numbers say in words."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analyze.report.findings import (
+    answer,
+    banners,
+    check_lines,
+    check_state,
+    contradictions,
+    facts_per_author,
+    phrases,
+)
+from analyze.report.texts import TEXTS
+from analyze.stats.summary import summarise
+from tests.report import factory
+
+EN = TEXTS["en"]
+
+
+def judged(values: list[float], **changes: Any) -> list[dict[str, Any]]:
+    """Tasks of one rival each, judged the same in both orders; value 1 is a clear win."""
+    draw = random.Random(1)
+    made = []
+    for number, value in enumerate(values):
+        task = factory.task(number, draw)
+        rival = {**task["rivals"][0], "score": value, "tie_kind": None, "rule": None, **changes}
+        rival["outcome"] = "win" if value > 0.5 else "loss" if value < 0.5 else "tie"
+        rival["tie_kind"] = "true" if value == 0.5 else None
+        cells = [
+            factory.cell(task["task_id"], "model-b", order, value, "en", draw)
+            for order in ("target_first", "rival_first")
+        ]
+        task["rivals"] = [{**rival, "cells": cells, "dimensions": dict.fromkeys(factory.DIMENSIONS, value)}]
+        made.append({**task, "score": value})
+    return made
+
+
+@pytest.mark.parametrize(
+    ("values", "side"),
+    [([1.0] * 19 + [0.0], "better"), ([0.0] * 19 + [1.0], "worse"), ([1.0, 0.0] * 10, "equal"), ([], "none")],
+)
+def test_the_answer_takes_a_side_only_where_the_interval_does(values: list[float], side: str):
+    said = answer(summarise(judged(values)), EN)
+    assert said.side == side
+
+
+def test_the_answer_names_rate_interval_and_what_it_rests_on():
+    said = answer(summarise(judged([1.0] * 15 + [0.0] * 5)), EN)
+    assert said.headline == "model-a does better than its rivals"
+    assert said.detail.startswith("It wins 75% of its comparisons, 95% interval ")
+    assert said.detail.endswith("20 comparisons on 20 tasks.")
+
+
+def test_too_little_judged_is_said_with_its_bounds():
+    tasks = judged([1.0] * 8)
+    for task in tasks[:2]:
+        task["rivals"][0] |= {"outcome": "unscored", "score": None, "dimensions": {}}
+        task["rivals"][0]["cells"][0] |= {"status": "failed", "score": None, "digit": None}
+    said = answer(summarise(tasks), EN)
+    assert said.warning == (
+        "Only 75% of the comparisons could be judged: whatever the others would have said, "
+        "the graded score lies between 0.75 and 1.00."
+    )
+
+
+def test_a_judge_that_follows_position_is_not_qualified_and_the_page_says_so():
+    tasks = judged([1.0] * 12)
+    for task in tasks:
+        task["rivals"][0] |= {"outcome": "tie", "tie_kind": "conflict", "score": 0.5}
+        task["rivals"][0]["cells"][1] |= {"score": 0.0, "digit": 5}
+    lines = check_lines(summarise(tasks), EN)
+    assert check_state(lines) == "bad"
+    [banner] = banners(factory.manifest(), lines, EN)
+    assert banner.kind == "unqualified"
+    assert "Only 0% of the verdicts survive swapping" in banner.text
+    assert "100% of the decided verdicts favour one position" in banner.text
+
+
+def test_nothing_judged_is_no_verdict_on_the_judge():
+    assert check_state(check_lines(summarise([]), EN)) == "unknown"
+
+
+def test_a_demo_says_so_whatever_its_judge_check():
+    lines = check_lines(summarise(judged([1.0] * 20)), EN)
+    assert [banner.kind for banner in banners(factory.manifest(demo=True), lines, EN)] == ["demo"]
+
+
+def test_a_run_without_a_model_says_so():
+    lines = check_lines(summarise(judged([1.0] * 20)), EN)
+    assert [banner.kind for banner in banners(factory.manifest(engine="measured"), lines, EN)] == ["measured"]
+
+
+def test_an_unfinished_run_says_so():
+    lines = check_lines(summarise([]), EN)
+    assert [banner.kind for banner in banners(factory.manifest(finished=None), lines, EN)] == ["unfinished"]
+
+
+def test_facts_are_means_per_author_and_python_findings_only_where_python_was_read():
+    solution = {"author": "a", "passed": True, "code": "x", "facts": {"language": "python", "syntax_ok": True}}
+    python = {"code_lines": 10, "mean_complexity": 2.0, "max_complexity": 3, "lint": [{}, {}], "security": []}
+    go = {"language": "go", "syntax_ok": None, "code_lines": 20, "lint": [], "security": []}
+    tasks = [
+        {"task_id": "1", "target": solution | {"facts": solution["facts"] | python}, "rivals": []},
+        {"task_id": "2", "target": solution | {"passed": None, "facts": go}, "rivals": []},
+    ]
+    [facts] = facts_per_author(tasks)
+    assert (facts.solutions, facts.passed, facts.tested) == (2, 1, 1)
+    assert (facts.code_lines, facts.complexity, facts.max_complexity) == (15, 2.0, 3)
+    assert (facts.lint, facts.security, facts.duplicated) == (2, 0, None)
+
+
+def test_a_verdict_for_the_solution_that_failed_its_tests_is_listed():
+    tasks = judged([0.0, 1.0])
+    for task in tasks:
+        task["target"]["passed"], task["rivals"][0]["passed"] = True, False
+    assert [(it.task_id, it.target_passed) for it in contradictions(tasks) or []] == [("task-00", True)]
+
+
+def test_without_recorded_tests_there_is_nothing_to_contradict():
+    tasks = judged([1.0])
+    tasks[0]["target"]["passed"] = None
+    assert contradictions(tasks) is None
+
+
+def test_phrases_that_differ_in_case_and_space_are_one():
+    tasks = judged([1.0, 1.0], strengths={"target": ["Clear  names"], "rival": []})
+    tasks[1]["rivals"][0]["strengths"] = {"target": ["clear names"], "rival": []}
+    [phrase] = phrases(tasks, "strengths", "target", 5)
+    assert (phrase.text, phrase.count, phrase.task_id) == ("Clear  names", 2, "task-00")
+
+
+def test_the_factory_makes_what_the_statistics_read(tmp_path: Path):
+    run = factory.run_of(tmp_path / "run", count=2)
+    assert (run / "per_task.jsonl").read_text().count("\n") == 2

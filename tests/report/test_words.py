@@ -1,0 +1,105 @@
+"""The words of a run: whole terms, kept negations, one unit of counting."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from analyze.report.words import IssueCount, issue_counts, tokens, words_of
+
+
+def pair(**changes: Any) -> dict[str, Any]:
+    return {
+        "author": "b",
+        "outcome": "win",
+        "issues": {"target": [], "rival": []},
+        "strengths": {"target": [], "rival": []},
+        "weaknesses": {"target": [], "rival": []},
+        "cells": [],
+        **changes,
+    }
+
+
+def tasks(*pairs: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"task_id": "t", "target": {"author": "a"}, "rivals": list(pairs)}]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("圈复杂度过高", ["圈复杂度", "过高"]),
+        ("没有文档字符串", ["没有文档字符串"]),
+        ("变量名不清晰", ["变量名", "不清晰"]),
+        ("没有处理边界条件", ["边界条件"]),
+    ],
+)
+def test_chinese_terms_stay_whole_and_negations_stay_with_what_they_deny(text: str, words: list[str]):
+    assert tokens(text, "zh") == words
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("No docstring, and it's not idiomatic.", ["no docstring", "not idiomatic"]),
+        ("Lacks any validation of the input", ["lacks validation", "input"]),
+        ("uses O(n) dict.get(x_1) calls", ["calls"]),
+    ],
+)
+def test_english_words_are_lower_case_without_code_and_keep_negations(text: str, words: list[str]):
+    assert tokens(text, "en") == words
+
+
+def test_a_text_counts_for_its_own_language_only():
+    assert tokens("没有 docstring", "en") == []
+    assert tokens("no docstring", "zh") == []
+
+
+@settings(deadline=None)
+@given(st.text(max_size=200), st.sampled_from(["en", "zh"]))
+def test_any_text_can_be_cut(text: str, lang: Any):
+    assert all(tokens(text, lang))
+
+
+def test_an_issue_counts_once_per_comparison_and_side():
+    named = {"target": ["crashes", "crashes"], "rival": ["crashes"]}
+    assert issue_counts(tasks(pair(issues=named), pair())) == [IssueCount("crashes", 1, 1, 1, 2)]
+
+
+def test_what_was_not_judged_has_no_words():
+    unscored = pair(outcome="unscored", issues={"target": ["crashes"], "rival": []})
+    assert words_of(tasks(unscored), "en") == []
+
+
+def test_issues_have_words_in_both_languages_whatever_was_written():
+    named = tasks(pair(issues={"target": ["missed_edge_case"], "rival": []}))
+    assert [word.text for word in words_of(named, "zh")] == ["遗漏边界情况"]
+    assert [word.text for word in words_of(named, "en")] == ["missed edge case"]
+
+
+def test_an_issue_is_of_the_side_that_has_it_more_often():
+    counted = words_of(
+        tasks(
+            pair(issues={"target": ["crashes"], "rival": ["too_long"]}),
+            pair(issues={"target": ["poor_naming"], "rival": ["poor_naming"]}),
+        ),
+        "en",
+    )
+    assert {word.text: word.kind for word in counted} == {
+        "crashes": "tag_target",
+        "too long": "tag_rival",
+        "poor naming": "tag_even",
+    }
+
+
+def test_issues_stand_before_words_and_each_by_its_count():
+    said = [pair(strengths={"target": ["readable", "tested"], "rival": []}) for _ in range(3)]
+    said.append(pair(strengths={"target": ["tested"], "rival": []}, issues={"target": ["crashes"], "rival": []}))
+    counted = [(word.text, word.count) for word in words_of(tasks(*said), "en")]
+    assert counted == [("crashes", 1), ("tested", 4), ("readable", 3)]
+
+
+def test_an_unknown_issue_of_another_version_is_shown_by_its_code():
+    assert words_of(tasks(pair(issues={"target": ["new_code"], "rival": []})), "zh")[0].text == "new_code"
