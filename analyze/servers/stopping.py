@@ -24,6 +24,9 @@ TERM_TIMEOUT_S = 40.0
 TERM_STARTING_TIMEOUT_S = 5.0
 """For a server that answers nothing yet: it has no request to lose, and loading a model cannot be interrupted."""
 
+ENGINE_TIMEOUT_S = 5.0
+"""How long an engine may take to end after its API process has."""
+
 KILL_TIMEOUT_S = 10.0
 LOAD_TIMEOUT_S = 2.0
 POLL_S = 0.1
@@ -82,11 +85,18 @@ def _drain(records: Sequence[Record], timeout_s: float, console: Console) -> Non
 
 
 def _terminate(records: Sequence[Record], patience_s: Mapping[Record, float]) -> None:
-    """Ask the API processes to end, and wait for each as long as its patience says."""
-    began = time.monotonic()
-    processes.send([record.pid for record in records if processes.alive(record)], signal.SIGTERM)
-    while any(processes.alive(r) and time.monotonic() - began < patience_s[r] for r in records):
+    """Ask the API processes to end, and wait for each as long as its patience says, then for its engine."""
+    now = time.monotonic()
+    deadlines = {record: now + patience_s[record] for record in records if processes.alive(record)}
+    processes.send([record.pid for record in deadlines], signal.SIGTERM)
+    while deadlines:
         time.sleep(POLL_S)
+        now = time.monotonic()
+        for record, deadline in list(deadlines.items()):
+            if now > deadline or not processes.remains(record):
+                del deadlines[record]
+            elif not processes.alive(record):
+                deadlines[record] = min(deadline, now + ENGINE_TIMEOUT_S)
 
 
 def _kill(records: Sequence[Record], console: Console) -> None:
