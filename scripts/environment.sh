@@ -149,7 +149,9 @@ install() {
 
 announce() {
   local extra pinned
-  if (($# == 0)) || ! holds_analyze "$PYTHON"; then
+  if holds_analyze "$PYTHON" && venv_is_stale; then
+    say "pyproject.toml has changed: bringing .venv up to date …" "pyproject.toml 已变更: 正在更新 .venv …"
+  elif ! holds_analyze "$PYTHON"; then
     say "Installing analyze and what it needs (about 1 minute) …" "正在安装 analyze 及其依赖（约 1 分钟）…"
   fi
   for extra in "$@"; do

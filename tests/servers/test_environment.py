@@ -120,9 +120,10 @@ def test_a_changed_pyproject_is_installed_again_with_the_extras_that_were_there(
     clone.use("use_environment dev")
     clone.project.joinpath("pyproject.toml").write_text("changed")
 
-    clone.use(), clone.use()
+    said = clone.use().stdout
+    clone.use()
 
-    assert clone.pip == [f"-e {clone.project}[dev]"] * 2
+    assert clone.pip == [f"-e {clone.project}[dev]"] * 2 and "pyproject.toml has changed" in said
 
 
 @pytest.mark.parametrize("broken", ["no Python in it", "no pip in it", "nothing installed in it"])
