@@ -6,17 +6,21 @@
 A verdict is one digit: 5 A much better, 4 A slightly, 3 equal, 2 B slightly, 1 B much better.
 
 Every string is bounded, so that even a model with random weights comes to an end. The form of the bound was found
-by walking xgrammar 0.2.8 with random legal tokens:
+by walking xgrammar 0.2.8 with random legal tokens, 200 walks a form, vocabularies of 2,048 and 131,072 tokens:
 
 * `maxLength` compiles to a class that admits control characters: "stop", but no JSON.
 * xgrammar applies `pattern` to the text between the quotes as it stands, before escapes are read. So a double
   quote and a backslash must be excluded, else the string can end, or start an escape, in its middle.
-* The negated class `[^"\\\\\\x00-\\x1f]{1,n}` does not compile reliably (an internal check on rule hashes fails, HTTP
-  500), and one class that mixes ASCII with other ranges lets tokens through that the matcher then rejects
-  (1 to 3 of 20 walks, HTTP 500). A group of two classes, one of them plain ASCII, holds in 1,000 of 1,000 walks and
-  compiles in 4 ms.
+* A repetition of more than 128 takes another path in xgrammar: one walk in five ends in a token that the mask allows
+  and the matcher then rejects (HTTP 500), or the schema does not compile. Up to 120: 200 of 200 walks are valid.
+* The negated class `[^"\\\\x00-\\x1f]` lets broken UTF-8 through (6 of 200). The positive class does not.
+* One class, repeated: a mask in 60 us. A group of two classes, `([…]|[…]){1,n}`, compiles at once, but then every
+  token of several characters is tried at run time: 250 ms a mask, up to 10 s, with the large vocabulary.
 
-Legal are printable ASCII without `"` and `\\\\`, and U+00A1..U+D7FF and U+F900..U+FFFD: every living script, but no
+Equal patterns are compiled once: the whole schema takes 3 s of CPU with 131,072 tokens, once a server, 0.2 s with
+the tiny model's; `maxLength` 120 alone takes as long.
+
+Legal are printable ASCII without `"` and `\\`, and U+00A1..U+D7FF and U+F900..U+FFFD: every living script, but no
 control character, no private use, nothing above U+FFFF, so a character is at most three bytes.
 """
 
@@ -32,14 +36,13 @@ from analyze.judge.issues import ISSUES
 from analyze.judge.labels import DIMENSIONS
 
 VERDICTS = ("1", "2", "3", "4", "5")
-ANALYSIS_CHARS = 200
+ANALYSIS_CHARS = 120
 EVIDENCE_CHARS = 60
 REQUIREMENT_CHARS = 60
 PHRASE_CHARS = 40
-REASON_CHARS = 160
+REASON_CHARS = 120
 
-_BYTES_PER_CHAR = 3
-_CHARACTER = "([ !#-\\[\\]-~]|[\u00a1-\ud7ff\uf900-\ufffd])"
+_CHARACTER = "[ !#-\\[\\]-~\u00a1-\ud7ff\uf900-\ufffd]"
 
 
 @cache

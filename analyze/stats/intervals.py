@@ -126,7 +126,7 @@ def wilson(successes: float, n: int, level: float = 0.95) -> tuple[float, float]
 
 def t_quantile(probability: float, df: int) -> float:
     """Return the quantile of Student's t with `df` degrees of freedom."""
-    from scipy.special import stdtrit
+    from scipy.special import stdtrit  # type: ignore[import-untyped]  # SciPy ships no types
 
     return float(stdtrit(df, probability))
 
