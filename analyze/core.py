@@ -17,6 +17,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import aiohttp
 import orjson
@@ -167,7 +168,7 @@ class Core:
         if self._session is not None and self._session.connector is not None:
             connector = self._session.connector
             self._session.detach()
-            closing = connector.close()
+            closing: Any = connector.close()
             with suppress(StopIteration):
                 closing.send(None)  # without a loop there is nothing it would wait for
 
