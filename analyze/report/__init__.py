@@ -57,13 +57,13 @@ def _pictures(material: Material) -> dict[str, Path]:
     from analyze.report.figures import FIGURES
     from analyze.report.svg import alone
 
-    charts = {figure.name: figure for figure in material.figures}
+    charts = {figure.name: material.chart_alone(figure) for figure in material.figures}
     made: dict[str, Path] = {}
     for name in FIGURES:
         chart = charts.get(name)
-        pictures = (alone(chart.wide), material.chart_png(chart)) if chart else (None, None)
-        made |= _picture(material, f"charts/{name}", *pictures)
-        if chart and pictures[1] is None:
+        png = material.png(chart) if chart else None
+        made |= _picture(material, f"charts/{name}", alone(chart) if chart else None, png)
+        if chart and png is None:
             log.warning("charts/%s.png: %s", name, material.font_cure)
     for lang in LANGS:
         cloud = material.clouds[lang]

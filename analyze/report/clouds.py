@@ -21,7 +21,8 @@ from analyze.report.words import Kind, Word
 if TYPE_CHECKING:
     from wordcloud import WordCloud  # type: ignore[import-untyped]  # ships no types
 
-_WIDTH, _HEIGHT = 760, 600
+_WIDTH = 760
+_LEAST_HEIGHT, _HEIGHT_PER_WORD, _MOST_HEIGHT = 240, 10, 600  # a few words would be lost on a large ground
 _MOST_TAGS, _MOST_WORDS = 24, 30
 # Free text has a few words in nearly every comparison: at their own weight they would leave issues no room.
 _WORD_WEIGHT = 0.55
@@ -49,6 +50,7 @@ class Cloud:
     font: str
     placed: tuple[_Placed, ...]
     left_out: tuple[Word, ...]
+    height: int
     png: bytes
     woff: bytes
 
@@ -60,7 +62,7 @@ class Cloud:
         family = f"cloud-{name}"
         source = f"url(data:font/woff;base64,{base64.b64encode(self.woff).decode()})format('woff')"
         style = f"@font-face{{font-family:{family};src:{source}}}"
-        ground = f'<rect class="f-paper" width="{_WIDTH}" height="{_HEIGHT}"/>' if alone else ""
+        ground = f'<rect class="f-paper" width="{_WIDTH}" height="{self.height}"/>' if alone else ""
         space = ' xmlns="http://www.w3.org/2000/svg"' if alone else ""
         words = "".join(
             f'<text class="f-{KIND_INK[it.word.kind]}" x="{it.x:g}" y="{it.y:g}" font-size="{it.size}">'
@@ -68,8 +70,8 @@ class Cloud:
             for it in self.placed
         )
         return (
-            f'<svg{space} class="cloud" role="img" aria-label="{escape(label)}" viewBox="0 0 {_WIDTH} {_HEIGHT}" '
-            f'width="{_WIDTH}" height="{_HEIGHT}"><style>{style}{css_inks_alone() if alone else ""}</style>'
+            f'<svg{space} class="cloud" role="img" aria-label="{escape(label)}" viewBox="0 0 {_WIDTH} {self.height}" '
+            f'width="{_WIDTH}" height="{self.height}"><style>{style}{css_inks_alone() if alone else ""}</style>'
             f'{ground}<g font-family="{family}">{words}</g></svg>'
         )
 
@@ -91,7 +93,7 @@ def lay_out(words: Sequence[Word], font_path: str | None = None) -> Cloud | None
     left_out = tuple(word for word in reversed(chosen) if word.text not in drawn)
     buffer = io.BytesIO()
     cloud.to_image().save(buffer, format="PNG")
-    return Cloud(font, placed, left_out, buffer.getvalue(), _glyphs_in_use(font, "".join(sorted(drawn))))
+    return Cloud(font, placed, left_out, cloud.height, buffer.getvalue(), _glyphs_in_use(font, "".join(sorted(drawn))))
 
 
 def _chosen(words: Sequence[Word]) -> list[Word]:
@@ -142,7 +144,7 @@ def _engine(font: str, words: dict[str, Word]) -> WordCloud:
     return WordCloud(
         font_path=font,
         width=_WIDTH,
-        height=_HEIGHT,
+        height=min(_MOST_HEIGHT, _LEAST_HEIGHT + _HEIGHT_PER_WORD * len(words)),
         scale=_SCALE,
         margin=6,
         prefer_horizontal=1.0,  # turned words are read by nobody

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from analyze.report.numbers import mean, percent, percent_span, score, score_span, whole
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from analyze.stats.summary import Summary
 
 Texts = Mapping[str, str]
-State = Literal["ok", "bad", "unknown"]
+State = Literal["ok", "bad", "unknown", "none"]
 
 # What a judge must reach to be believed: agreement of a strong judge is .93, of a poor one .66 to .42.
 LEAST_ORDER_AGREEMENT = 0.80
@@ -95,8 +95,17 @@ def _coverage_warning(summary: Summary, t: Texts) -> str | None:
     return t["answer_coverage"].format(coverage=percent(summary.coverage), low=score(low), high=score(high))
 
 
-def check_lines(summary: Summary, t: Texts) -> list[CheckLine]:
-    """Return the judge check, each measure with what it means and whether it is good enough."""
+def check_lines(summary: Summary, t: Texts, *, measured: bool = False) -> list[CheckLine]:
+    """Return the judge check, each measure with what it means and whether it is good enough.
+
+    `measured`: no judge was asked, and measured facts agree with themselves and with recorded tests by construction,
+    so no line is held against a threshold.
+    """
+    lines = _check_lines(summary, t)
+    return [replace(line, wanted="", state=None, reproach=None) for line in lines] if measured else lines
+
+
+def _check_lines(summary: Summary, t: Texts) -> list[CheckLine]:
     check = summary.check
     lines = [
         _share_line("m_order", check.order_agreement, LEAST_ORDER_AGREEMENT, t),
@@ -147,6 +156,8 @@ def _first_pick_line(share: Estimate, t: Texts) -> CheckLine:
 def check_state(lines: Sequence[CheckLine]) -> State:
     """Fold the check: one poor line is enough to fail it; without agreement between orders nothing is known."""
     states = [line.state for line in lines]
+    if not any(states):
+        return "none"
     if "bad" in states:
         return "bad"
     return "unknown" if states[0] == "unknown" else "ok"

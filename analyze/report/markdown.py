@@ -35,12 +35,12 @@ def markdown_page(material: Material) -> str:
 
 def _sections(material: Material) -> Iterable[Sequence[str]]:
     t, summary, run = TEXTS[material.lang], material.summary, material.recorded.run
-    lines = check_lines(summary, t)
+    lines = check_lines(summary, t, measured=run.get("engine") == "measured")
     said = answer(summary, t)
-    yield [f"# {t['title']}: {markdown(subject(summary, t))}"]
+    yield [f"# {t['title']}{t['colon']}{markdown(subject(summary, t))}"]
     for banner in banners(run, lines, t):
-        yield [f"> **{markdown(banner.title)}.** {markdown(banner.text, 1000)}"]
-    yield [f"**{markdown(said.headline)}.** {markdown(said.detail)}"]
+        yield [f"> **{markdown(banner.title)}{t['stop']}** {markdown(banner.text, 1000)}"]
+    yield [f"**{markdown(said.headline)}{t['stop']}** {markdown(said.detail)}"]
     if said.warning:
         yield [f"**{markdown(said.warning)}**"]
     yield [f"## {t['outcomes']}"]

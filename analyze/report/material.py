@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 from analyze.lang import LANGS, Lang
 from analyze.report.clouds import Cloud, lay_out
 from analyze.report.figures import Figure, figures
+from analyze.report.findings import subject
 from analyze.report.fonts import find_font
 from analyze.report.reading import Recorded, read_run
-from analyze.report.svg import Text
+from analyze.report.svg import Drawing, Text, titled
 from analyze.report.texts import TEXTS
 from analyze.report.words import IssueCount, Word, issue_counts, words_of
 
@@ -44,7 +45,9 @@ class Material:
         recorded = read_run(run_dir)
         summary = summarise(recorded.tasks)
         issues = issue_counts(recorded.tasks)
-        words = {each: words_of(recorded.tasks, each) for each in LANGS}
+        # Without a model the free text is sentences of this program's own: their words say nothing about the code.
+        free_text = recorded.run.get("engine") != "measured"
+        words = {each: words_of(recorded.tasks, each, free_text=free_text) for each in LANGS}
         return cls(
             recorded=recorded,
             lang=lang,
@@ -56,13 +59,20 @@ class Material:
             font_path=font_path,
         )
 
-    def chart_png(self, figure: Figure) -> bytes | None:
-        """Return a chart as PNG, or None where no font has the characters of its labels."""
+    def chart_alone(self, figure: Figure) -> Drawing:
+        """Return a chart to stand alone: it says who was compared, and where the verdicts are no model's, that too."""
+        t, run = TEXTS[self.lang], self.recorded.run
+        note = "demo_title" if run.get("demo") else "measured_title" if run.get("engine") == "measured" else None
+        title = f"{t[figure.name]} · {subject(self.summary, t)}"
+        return titled(figure.wide, title, t[note] if note else "")
+
+    def png(self, drawing: Drawing) -> bytes | None:
+        """Return a drawing as PNG, or None where no font has the characters of its texts."""
         from analyze.report.png import png
 
-        texts = "".join(shape.text for shape in figure.wide.shapes if isinstance(shape, Text))
+        texts = "".join(shape.text for shape in drawing.shapes if isinstance(shape, Text))
         font = find_font(texts, self.font_path)
-        return None if font is None else png(figure.wide, font)
+        return None if font is None else png(drawing, font)
 
     @property
     def font_cure(self) -> str:

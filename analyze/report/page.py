@@ -28,6 +28,7 @@ from analyze.report.findings import (
     facts_per_author,
     phrases,
     subject,
+    target_name,
 )
 from analyze.report.reading import Record
 from analyze.report.runinfo import flat, instance_rows, run_rows
@@ -77,10 +78,11 @@ def page(material: Material) -> str:
 
 def _verdict_parts(material: Material, t: Mapping[str, str]) -> Parts:
     summary, run, tasks = material.summary, material.recorded.run, material.recorded.tasks
-    lines = check_lines(summary, t)
+    lines = check_lines(summary, t, measured=run.get("engine") == "measured")
     labels = DIMENSION_LABELS[material.lang]
     return {
         "subject": subject(summary, t),
+        "target": target_name(summary, t),
         "banners": banners(run, lines, t),
         "answer": answer(summary, t),
         "summary": summary,

@@ -26,9 +26,12 @@ def png(drawing: Drawing, font: str) -> bytes:
     from matplotlib.figure import Figure
     from matplotlib.font_manager import FontProperties
 
-    figure = Figure(figsize=(drawing.width / 72, drawing.height / 72), dpi=_DPI, facecolor=INKS["paper"].light)
+    around = drawing.margin
+    right, bottom = drawing.width + around, drawing.height + around
+    size = ((right + around) / 72, (bottom + around) / 72)
+    figure = Figure(figsize=size, dpi=_DPI, facecolor=INKS["paper"].light)
     FigureCanvasAgg(figure)  # no pyplot: it keeps global state and is not for threads
-    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, drawing.width), ylim=(drawing.height, 0))
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(-around, right), ylim=(bottom, -around))
     axes.axis("off")
     for order, shape in enumerate(drawing.shapes):
         _draw(shape, axes, FontProperties(fname=font), order, font)

@@ -34,6 +34,8 @@ def _picture(match: re.Match[str]) -> str:
 
 def visible(text: str, limit: int = MOST_CHARS) -> str:
     """Return `text` cut at `limit` characters with a mark, every invisible or reordering sign shown as a picture."""
+    if len(text) <= limit and text.isprintable():  # most texts: 7 million of them in 100,000 judgements
+        return text
     return _INVISIBLE.sub(_picture, cut(text, limit).replace("\r\n", "\n"))
 
 

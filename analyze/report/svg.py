@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Literal
 
@@ -68,12 +68,28 @@ Shape = Rect | Line | Dot | Text
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """Shapes on a ground of `width` × `height` px, the later over the earlier; `label` says in words what it shows."""
+    """Shapes on a ground of `width` × `height` px, the later over the earlier; `label` says in words what it shows.
+
+    `margin` px of paper around that ground belong to a drawing that stands alone.
+    """
 
     width: int
     height: int
     shapes: tuple[Shape, ...]
     label: str
+    margin: int = 0
+
+
+_MARGIN_PX = 48
+_TITLE_PX = 17
+
+
+def titled(drawing: Drawing, title: str, note: str = "") -> Drawing:
+    """Return the drawing with a margin and a title in it, to stand alone. `note` is what must be said with it."""
+    head = [Text(0, -26 if note else -16, fit(title, drawing.width, _TITLE_PX), size=_TITLE_PX)]
+    if note:
+        head.append(Text(0, -8, fit(note, drawing.width), "loss"))
+    return replace(drawing, shapes=(*head, *drawing.shapes), margin=_MARGIN_PX)
 
 
 # A wide character (Han, kana, full-width signs) takes one em, others a little over half: enough to place labels.
@@ -106,10 +122,12 @@ def inline(drawing: Drawing, css_class: str) -> str:
 
 def alone(drawing: Drawing) -> str:
     """Return the drawing as a file of its own: its own inks, on paper."""
-    ground = Rect(0, 0, drawing.width, drawing.height, "paper")
+    around = drawing.margin
+    width, height = drawing.width + 2 * around, drawing.height + 2 * around
+    ground = Rect(-around, -around, width, height, "paper")
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{escape(drawing.label)}" '
-        f'viewBox="0 0 {drawing.width} {drawing.height}" width="{drawing.width}" height="{drawing.height}">'
+        f'viewBox="{-around} {-around} {width} {height}" width="{width}" height="{height}">'
         f"<style>text{{font-family:{FONT_STACK}}}{css_inks_alone()}</style>"
         f"{_body((ground, *drawing.shapes))}</svg>\n"
     )

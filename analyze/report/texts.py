@@ -33,6 +33,7 @@ _EN: Final[dict[str, str]] = {
     "joint": "; ",
     "list_joint": ", ",
     "colon": ": ",
+    "stop": ".",
     "unfinished_title": "Unfinished run",
     "unfinished_text": "This run has not finished. The same command continues it; these are the records so far.",
     # answer
@@ -57,11 +58,12 @@ _EN: Final[dict[str, str]] = {
     "check": "Can the judge be trusted?",
     "check_lead": "Every pair was judged twice, with the two solutions in either order. A judge that reads the code "
     "says the same both times.",
-    "check_lead_measured": "Measured facts do not depend on the order of two solutions, so the orders agree by "
-    "construction; how often the verdict agrees with recorded tests is the informative line.",
+    "check_lead_measured": "No judge was asked. Measured facts do not depend on the order of two solutions, and "
+    "recorded tests are among them: the agreement below holds by construction and proves nothing.",
     "check_ok": "qualified",
     "check_bad": "not qualified",
     "check_unknown": "not enough data to tell",
+    "check_none": "does not apply",
     "check_measure": "Measure",
     "check_value": "Value",
     "check_wanted": "Wanted",
@@ -304,6 +306,7 @@ _ZH: Final[dict[str, str]] = {
     "joint": "；",
     "list_joint": "、",
     "colon": "：",
+    "stop": "。",
     "unfinished_title": "运行未完成",
     "unfinished_text": "本次运行尚未结束，用同一条命令即可继续；这里是目前为止的记录。",
     # 结论
@@ -325,10 +328,12 @@ _ZH: Final[dict[str, str]] = {
     # 评审检验
     "check": "评审可信吗？",
     "check_lead": "每一对方案都按两种先后顺序各评一次。真正读代码的评审，两次说法应当一致。",
-    "check_lead_measured": "测得的事实与先后顺序无关，两种顺序必然一致；有参考价值的是判定与记录的测试结果是否相符。",
+    "check_lead_measured": "没有询问评审。测得的事实与先后顺序无关，记录的测试结果也在其中："
+    "下面的一致是必然的，不能说明什么。",
     "check_ok": "合格",
     "check_bad": "不合格",
     "check_unknown": "数据不足，无法判断",
+    "check_none": "不适用",
     "check_measure": "指标",
     "check_value": "数值",
     "check_wanted": "要求",

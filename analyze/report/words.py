@@ -83,11 +83,11 @@ def issue_counts(tasks: Iterable[Record]) -> list[IssueCount]:
     return sorted(counts, key=lambda count: (-count.either, count.code))
 
 
-def words_of(tasks: Sequence[Record], lang: Lang) -> list[Word]:
-    """Return issues, then words of free text in `lang`, each the most frequent first."""
+def words_of(tasks: Sequence[Record], lang: Lang, *, free_text: bool = True) -> list[Word]:
+    """Return issues, then (with `free_text`) words of what was written in `lang`, each the most frequent first."""
     tags = [Word(count.label(lang), count.either, _kind(count)) for count in issue_counts(tasks)]
     counts: Counter[str] = Counter()
-    for _, rival in judged(tasks):
+    for _, rival in judged(tasks) if free_text else ():
         counts.update({word for text in _free_texts(rival) for word in tokens(text, lang)})
     free = [Word(text, count, "word") for text, count in counts.items()]
     taken = {tag.text for tag in tags}

@@ -47,7 +47,7 @@ def test_the_svg_has_the_words_as_text_inside_its_frame_and_is_small():
     assert len(svg) < 60_000
     texts = ElementTree.fromstring(svg).findall(f".//{SVG}text")
     assert {text.text for text in texts} == {it.word.text for it in cloud.placed}
-    assert all(0 <= float(text.get("x", -1)) < 760 and 0 < float(text.get("y", -1)) < 600 for text in texts)
+    assert all(0 <= float(text.get("x", -1)) < 760 and 0 < float(text.get("y", -1)) < cloud.height for text in texts)
 
 
 def test_no_words_no_cloud():

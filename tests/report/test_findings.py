@@ -93,8 +93,14 @@ def test_a_demo_says_so_whatever_its_judge_check():
 
 
 def test_a_run_without_a_model_says_so():
-    lines = check_lines(summarise(judged([1.0] * 20)), EN)
+    lines = check_lines(summarise(judged([1.0] * 20)), EN, measured=True)
     assert [banner.kind for banner in banners(factory.manifest(engine="measured"), lines, EN)] == ["measured"]
+
+
+def test_without_a_judge_there_is_nothing_to_qualify():
+    lines = check_lines(summarise(judged([1.0] * 20)), EN, measured=True)
+    assert check_state(lines) == "none"
+    assert [line for line in lines if line.state or line.wanted or line.reproach] == []
 
 
 def test_an_unfinished_run_says_so():

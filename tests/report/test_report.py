@@ -237,6 +237,14 @@ def test_a_demo_says_on_every_page_that_its_verdicts_are_noise(tmp_path: Path):
     assert TEXTS["zh"]["demo_title"] in (folder / "report.md").read_text(encoding="utf-8")
 
 
+def test_a_chart_of_a_demo_says_so_where_it_stands_alone(tmp_path: Path):
+    folder = factory.run_of(tmp_path / "run", count=2, demo=True)
+    build_pictures(folder, lang="en")
+    chart = (folder / "charts" / "outcomes.svg").read_text(encoding="utf-8")
+    assert "Wins, ties, losses · model-a against 4 rivals" in chart
+    assert "Demo: these verdicts are noise" in chart
+
+
 def test_a_measured_run_says_on_every_page_that_no_model_was_asked(tmp_path: Path):
     folder = factory.run_of(tmp_path / "run", count=2, engine="measured", model=None)
     build_pages(folder, lang="en")
@@ -342,5 +350,5 @@ def test_pictures_are_twice_their_natural_size(run: Path):
     from PIL import Image
 
     sizes = {path.stem: Image.open(path).size for path in _pngs(run)}
-    assert sizes["wordcloud_zh"] == (1520, 1200)
-    assert sizes["outcomes"][0] == 1600
+    assert sizes["wordcloud_zh"][0] == 1520
+    assert sizes["outcomes"][0] == 2 * (800 + 2 * 48)

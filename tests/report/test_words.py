@@ -79,6 +79,11 @@ def test_issues_have_words_in_both_languages_whatever_was_written():
     assert [word.text for word in words_of(named, "en")] == ["missed edge case"]
 
 
+def test_without_free_text_there_are_only_issues():
+    said = pair(strengths={"target": ["readable"], "rival": []}, issues={"target": ["crashes"], "rival": []})
+    assert [word.text for word in words_of(tasks(said), "en", free_text=False)] == ["crashes"]
+
+
 def test_an_issue_is_of_the_side_that_has_it_more_often():
     counted = words_of(
         tasks(
