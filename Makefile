@@ -3,17 +3,19 @@
 SHELL := /bin/bash
 .PHONY: setup test lint bench
 
-PYTHON = source scripts/environment.sh && use_environment dev
+# Real vLLM servers on the CPU are part of the tests; where there is a card, vLLM's CPU build would be in its way.
+USE_ENVIRONMENT = source scripts/environment.sh && \
+  use_environment dev $$(command -v nvidia-smi >/dev/null || echo cpu)
 
 setup:
-	@$(PYTHON)
+	@$(USE_ENVIRONMENT)
 
 test: lint
-	@$(PYTHON) && install_browser && "$$PYTHON" -m pytest
+	@$(USE_ENVIRONMENT) && install_browser && "$$PYTHON" -m pytest
 
 lint:
-	@$(PYTHON) && "$$PYTHON" -m ruff check . && "$$PYTHON" -m ruff format --check . && "$$PYTHON" -m mypy \
-	  && "$$(dirname "$$PYTHON")/shellcheck" -x ./*.sh scripts/*.sh .ci/run
+	@$(USE_ENVIRONMENT) && "$$PYTHON" -m ruff check . && "$$PYTHON" -m ruff format --check . && "$$PYTHON" -m mypy && \
+	  "$$(dirname "$$PYTHON")/shellcheck" -x ./*.sh scripts/*.sh .ci/run
 
 bench:
-	@$(PYTHON) && "$$PYTHON" -m benchmarks
+	@$(USE_ENVIRONMENT) && "$$PYTHON" -m benchmarks

@@ -15,6 +15,7 @@ set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 # shellcheck source=scripts/environment.sh
 source "$root/scripts/environment.sh"
+export ANALYZE_COMMAND="$0 $*" # what the job says to continue with, if it is interrupted
 take_language "$@"
 set -- "${rest[@]}"
 while (($#)); do

@@ -118,7 +118,9 @@ def analyze_task(task: Task | Mapping[str, Any], model: str, client: Any = None)
     """
     task = task if isinstance(task, Task) else task_from_json(task)
     judge = Judge([task], lang=language())
-    outcomes = asyncio.run(_ask_all(judge, ClientAsker(client or _shared_client(), model=model)))
+    with ThreadPoolExecutor(1) as executor:  # a thread of its own: a notebook's has an event loop running already
+        asking = _ask_all(judge, ClientAsker(client or _shared_client(), model=model))
+        outcomes = executor.submit(asyncio.run, asking).result()
     (analysis,) = judge.fold(outcomes, facts_of([task]))
     if analysis["score"] is None:
         reasons = {outcome.message for outcome in outcomes.values() if isinstance(outcome, Failure)}

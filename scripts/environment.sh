@@ -5,6 +5,7 @@
 #                            which is made, repaired or brought up to date; what lacks of the extras is installed
 #   use_any_python           PYTHON is any Python 3.11+: stopping and checking servers takes no installed package
 #   install EXTRA …          install this project with extras into PYTHON's environment
+#   install_browser          Debian's chromium, for the tests that open the report
 #   load_preset              take from presets/$VLLM_PRESET.env what the environment does not set
 #   take_language ARG …      use and remove --lang; the other arguments are left in `rest`
 #   show_help FILE           print the header comment of a script
@@ -174,4 +175,15 @@ pip_install() {
   "$PYTHON" -m pip install --extra-index-url "$TORCH_CPU_INDEX" "$@" >>"$pip_log" 2>&1 && return
   tail -n 15 "$pip_log" >&2
   abort "pip failed; all that it said is in $pip_log" "pip 安装失败；完整输出见 $pip_log"
+}
+
+install_browser() {
+  command -v chromium >/dev/null && return
+  if ((EUID)) || ! command -v apt-get >/dev/null; then
+    say "No chromium here: the tests that open the report in a browser are skipped (apt install chromium)" \
+      "没有 chromium: 跳过在浏览器中打开报告的测试（apt install chromium）"
+    return
+  fi
+  say "Installing chromium …" "正在安装 chromium …"
+  { apt-get update && apt-get install -y --no-install-recommends chromium; } >"$pip_log" 2>&1 || tail -n 5 "$pip_log" >&2
 }

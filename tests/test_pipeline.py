@@ -269,7 +269,7 @@ def test_ctrl_c_ends_with_130_and_the_command_to_continue(served):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "python -m analyze.pipeline --in-flight 4" in err
+    assert "Continue with: python -m analyze.pipeline --in-flight 4" in err
     assert served.cells == served.asked
     for server in served.servers:
         server.delay_s = 0.0
@@ -372,7 +372,7 @@ def test_its_errors_are_raised_as_they_are(tmp_path, served):
         run_pipeline(served.input, tmp_path / "out", client)
 
 
-def test_single_tasks_are_judged_through_any_client(served):
+async def test_single_tasks_are_judged_through_any_client(served):
     client = MultiVLLMClient([server.url for server in served.servers])
     tasks = lines(served.input)
     analysis = analyze_task(tasks[0], "fake-model", client)

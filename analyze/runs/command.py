@@ -60,7 +60,12 @@ def run_command(job: Callable[[Sequence[str]], int], argv: Sequence[str] | None 
 
 
 def command_line() -> str:
-    """Return the command that is running, as one would type it to continue."""
+    """Return the command that is running, as one would type it to continue.
+
+    `ANALYZE_COMMAND` is what a script says that was typed, where it was not this.
+    """
+    if typed := os.environ.get("ANALYZE_COMMAND"):
+        return typed
     main = sys.modules["__main__"]
     spec = getattr(main, "__spec__", None)
     if spec is not None and spec.name not in ("__main__", "analyze.__main__"):
