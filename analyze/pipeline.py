@@ -179,6 +179,10 @@ class Pipeline:
         self._urls = settings.addresses(chosen, choices.base_urls)
         if not chosen.flag(settings.USE_MULTI_VLLM):
             self._urls = self._urls[:1]
+        if font := chosen[settings.FONT_PATH]:
+            from analyze.report import check_font
+
+            check_font(font)
         self._input = Path(chosen.text(settings.INPUT_JSONL))
         self._out = Path(chosen.text(settings.OUTPUT_DIR))
         self._began = time.monotonic()
