@@ -20,13 +20,14 @@ import re
 
 _DOT = "·"
 _BAR = "[|｜]"
-_INSIDE = r"[^\s<>\[\]]{1,80}"  # no control token holds white space; the bound keeps hostile input linear
+_INSIDE = r"/?\w[^\s<>\[\]]{0,80}"  # no control token holds white space; the bound keeps hostile input linear
 
 # One word in brackets, in its own case: <S> is a type parameter, <s> is a token.
 _ANGLE_NAMES = (
-    r"s|bos|eos|eot|eod|eop|sop|eoa|eoh|pad|unk|mask|mask:\d+|cls|sep|_\w+|seed:[\w:]+|AI|用户|"
+    r"s|bos|eos|eot|eod|eop|sop|eoa|eoh|pad|unk|mask|mask:\d+|cls|sep|seed:[\w:]+|AI|用户|_(?:user|bot|system|start|end)|"
     r"PRE|MID|SUF|EOT|fim[_-]\w+|unused\d+|reserved_\w+|extra_id_\d+|SPECIAL_\d+|special_\d+|"
-    r"start_of_\w+|end_of_\w+|begin_of_\w+|image\w*|img|video\w*|audio\w*|think|tool_\w+"
+    r"start_of_\w+|end_of_\w+|begin_of_\w+|think|tool_\w+|"
+    r"img|(?:image|video|audio)(?:_(?:soft_token|token|pad|start|end|newline))?"
 )
 _SQUARE_NAMES = (
     r"INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_\w+|IMG\w*|AUDIO|BEGIN_AUDIO|PREFIX|SUFFIX|MIDDLE|ARGS|CALL_ID|"

@@ -75,12 +75,16 @@ def schema_sha256() -> str:
 def max_reply_tokens() -> int:
     """Return an upper bound of the tokens of a legal reply: a byte-level tokenizer spends at most one a byte.
 
-    The longest legal reply is measured, not estimated: every array full, every string full of three-byte
-    characters, every enum at its longest value. Compact JSON, as servers write under `disable_any_whitespace`;
-    whitespace after each comma and colon is allowed for.
+    The longest legal reply is measured, not estimated. Servers write compact JSON, or a space after each comma and
+    colon; the spaces are counted.
     """
-    longest = orjson.dumps(_longest(reply_schema()))
+    longest = orjson.dumps(longest_reply())
     return len(longest) + longest.count(b":") + longest.count(b",")
+
+
+def longest_reply() -> Any:
+    """Return a legal reply of the most bytes: arrays full, strings full of three-byte characters."""
+    return _longest(reply_schema())
 
 
 def _longest(schema: dict[str, Any]) -> Any:

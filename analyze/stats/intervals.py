@@ -121,7 +121,7 @@ def wilson(successes: float, n: int, level: float = 0.95) -> tuple[float, float]
     centre = p + z * z / (2 * n)
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
-    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+    return min(p, max(0.0, (centre - half) / scale)), max(p, min(1.0, (centre + half) / scale))
 
 
 def t_quantile(probability: float, df: int) -> float:

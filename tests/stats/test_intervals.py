@@ -1,0 +1,126 @@
+"""Means and intervals: published numbers come out again, and small samples stay honest."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import math
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analyze.errors import UsageError
+from analyze.stats import cluster_interval, cluster_se, mean_se, rate_interval, wilson
+
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "judge"
+shares = st.floats(0, 1, allow_subnormal=False)
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason=f"the published judgements are not here: {SHARED}")
+def test_published_leaderboard_rows_are_reproduced() -> None:
+    published = json.loads((SHARED / "published.json").read_text())["alpaca_eval"]
+    values: dict[str, list[float]] = {model: [] for model in published["five"]}
+    with gzip.open(SHARED / "alpaca_eval" / "verdicts.csv.gz", "rt", newline="") as file:
+        for row in csv.DictReader(file):
+            known = row["model"] in values and row["annotator"] == "weighted_alpaca_eval_gpt4_turbo"
+            preference = float(row["preference"] or "nan") or 1.5
+            if known and 1 <= preference <= 2:
+                values[row["model"]].append(preference - 1)
+    for model, (rate, error) in published["five"].items():
+        estimate = mean_se(values[model])
+        assert 100 * estimate.mean == pytest.approx(rate, abs=1e-6)
+        assert 100 * estimate.se == pytest.approx(error, abs=1e-6)
+
+
+def test_a_mean_of_nothing_is_not_zero() -> None:
+    assert math.isnan(mean_se([]).mean) and mean_se([]).n == 0
+    assert mean_se([0.25]).mean == 0.25 and math.isnan(mean_se([0.25]).se)
+    assert cluster_interval([], []).value is None
+    for value in (math.nan, math.inf):
+        with pytest.raises(UsageError, match="finite"):
+            mean_se([0.5, value])
+
+
+@given(st.lists(shares, min_size=2, max_size=30))
+def test_with_one_value_a_cluster_clustering_changes_nothing(values: list[float]) -> None:
+    plain, clustered = mean_se(values), cluster_se(values, range(len(values)))
+    assert clustered.mean == plain.mean
+    assert clustered.se == pytest.approx(plain.se, abs=1e-12)
+
+
+def test_copies_of_a_row_do_not_narrow_a_clustered_interval() -> None:
+    values = [0.0, 0.25, 1.0, 0.5, 0.75]
+    once = cluster_interval(values, range(5))
+    copied = cluster_interval(values * 4, [*range(5)] * 4)
+    assert copied.low == pytest.approx(once.low) and copied.high == pytest.approx(once.high)
+    assert mean_se(values * 4).se < 0.6 * mean_se(values).se
+
+
+def test_the_interval_of_a_textbook_sample_is_the_textbooks() -> None:
+    estimate = cluster_interval([1.0, 2.0, 3.0, 4.0, 5.0], range(5))
+    assert estimate.value == 3
+    assert estimate.high == pytest.approx(3 + 2.776445 * math.sqrt(2.5 / 5), abs=1e-5)
+
+
+def test_one_cluster_gives_a_value_without_an_interval() -> None:
+    estimate = cluster_interval([0.25, 0.75], ["t", "t"])
+    assert (estimate.value, estimate.low, estimate.high, estimate.n) == (0.5, None, None, 2)
+
+
+def test_values_and_cluster_names_must_match() -> None:
+    with pytest.raises(UsageError):
+        cluster_interval([1.0], [])
+
+
+def test_wilson_matches_its_published_examples() -> None:
+    low, high = wilson(81, 263)  # R. G. Newcombe, Stat. Med. 17 (1998) 857-872, table I
+    assert (round(low, 4), round(high, 4)) == (0.2553, 0.3662)
+    low, high = wilson(0, 20)
+    assert (round(low, 4), round(high, 4)) == (0.0, 0.1611)
+    for successes, n in ((1, 0), (-1, 5), (6, 5)):
+        with pytest.raises(UsageError):
+            wilson(successes, n)
+
+
+def test_fifteen_wins_of_fifteen_are_not_certainty() -> None:
+    estimate = rate_interval([1.0] * 15, range(15))
+    assert estimate.value == 1 and estimate.high == 1
+    assert estimate.low == pytest.approx(0.796, abs=1e-3)
+
+
+@given(st.lists(st.tuples(shares, st.integers(0, 5)), min_size=1, max_size=20))
+def test_a_rates_interval_stays_between_0_and_1_and_holds_the_rate(rows: list[tuple[float, int]]) -> None:
+    estimate = rate_interval([value for value, _ in rows], [cluster for _, cluster in rows])
+    assert estimate.value is not None and estimate.n == len(rows)
+    if len({cluster for _, cluster in rows}) == 1:
+        assert estimate.low is None
+    else:
+        assert estimate.low is not None and estimate.high is not None
+        assert 0 <= estimate.low <= estimate.value + 1e-9 and estimate.value - 1e-9 <= estimate.high <= 1
+
+
+@given(st.lists(st.tuples(shares, st.integers(0, 5)), min_size=1, max_size=20), st.randoms())
+def test_the_order_of_the_rows_changes_no_digit(rows: list[tuple[float, int]], shuffler: random.Random) -> None:
+    before = rate_interval([value for value, _ in rows], [cluster for _, cluster in rows])
+    shuffler.shuffle(rows)
+    assert rate_interval([value for value, _ in rows], [cluster for _, cluster in rows]) == before
+
+
+def test_clustered_intervals_hold_what_they_promise_where_rows_go_together() -> None:
+    """30 tasks with 5 rivals each, correlation 0.5 within a task: 95 % is promised, rows alone would hold 75."""
+    draw = random.Random(7)
+    held = naive = 0
+    for _ in range(400):
+        levels = [draw.gauss(0, 1) for _ in range(30)]
+        values = [level + draw.gauss(0, 1) for level in levels for _ in range(5)]
+        tasks = [task for task in range(30) for _ in range(5)]
+        estimate, plain = cluster_interval(values, tasks), mean_se(values)
+        assert estimate.low is not None and estimate.high is not None
+        held += estimate.low <= 0 <= estimate.high
+        naive += abs(plain.mean) <= 1.96 * plain.se
+    assert 0.92 <= held / 400 <= 0.98
+    assert naive / 400 < 0.85
