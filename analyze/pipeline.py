@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from analyze import settings
-from analyze.errors import EXIT_OK, EXIT_SOME_FAILED, InputError, Interrupted, UsageError
+from analyze.errors import EXIT_OK, EXIT_SOME_FAILED, Interrupted, UsageError
 from analyze.files import whole_file
 from analyze.lang import Lang, is_lang, language
 from analyze.per_task import Analysis, Judge, MeasuredAsker, TaskFacts, facts_of
@@ -233,8 +233,6 @@ class Pipeline:
         self._say("read", tasks=len(tasks))
         if self._rejects:
             self._say("rejected", count=len(self._rejects), path=self._out / "rejects.jsonl")
-        if not tasks:
-            raise InputError("not one line is a task", path=str(self._input), cure="correct the file")
         return tasks
 
     def _keep_tasks(self, tasks: Sequence[Task]) -> None:

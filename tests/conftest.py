@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import hypothesis
 import pytest
 
 from analyze import settings
 from tests.fake_vllm import FakeVLLM
+
+# The machine may be busy: an example that takes long is no failure.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 
 SETTINGS = [setting.env for setting in settings.PIPELINE] + ["VLLM_PRESET"]
 PROXIES = ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"]

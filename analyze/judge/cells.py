@@ -19,7 +19,7 @@ import orjson
 
 from analyze.judge.inert import inert
 from analyze.judge.prompts import template
-from analyze.judge.schema import max_reply_tokens, reply_schema
+from analyze.judge.schema import reply_schema
 from analyze.judge.tasks import Solution, Task
 from analyze.lang import Lang
 
@@ -99,7 +99,9 @@ def is_cut(a: Solution, b: Solution, max_code_chars: int) -> bool:
 def cell_body(cell: Cell, *, lang: Lang, max_code_chars: int) -> dict[str, Any]:
     """Return the OpenAI chat body that asks for one judgement, free text in `lang`; who asks adds the model.
 
-    Code beyond `max_code_chars` characters is cut at the same place for both solutions, and the judge is told.
+    There is no `max_tokens`: the schema bounds the reply, and a server with a smaller context than a fixed bound would
+    refuse every cell. Code beyond `max_code_chars` characters is cut at the same place for both solutions, and the
+    judge is told.
     """
     return {
         "messages": [
@@ -108,7 +110,6 @@ def cell_body(cell: Cell, *, lang: Lang, max_code_chars: int) -> dict[str, Any]:
         ],
         **SAMPLING,
         "seed": cell.sample,
-        "max_tokens": max_reply_tokens(),
         "response_format": {
             "type": "json_schema",
             "json_schema": {"name": "verdict", "strict": True, "schema": reply_schema()},

@@ -71,32 +71,6 @@ def schema_sha256() -> str:
     return hashlib.sha256(orjson.dumps(reply_schema())).hexdigest()
 
 
-@cache
-def max_reply_tokens() -> int:
-    """Return an upper bound of the tokens of a legal reply: a byte-level tokenizer spends at most one a byte.
-
-    The longest legal reply is measured, not estimated. Servers write compact JSON, or a space after each comma and
-    colon; the spaces are counted.
-    """
-    longest = orjson.dumps(longest_reply())
-    return len(longest) + longest.count(b":") + longest.count(b",")
-
-
-def longest_reply() -> Any:
-    """Return a legal reply of the most bytes: arrays full, strings full of three-byte characters."""
-    return _longest(reply_schema())
-
-
-def _longest(schema: dict[str, Any]) -> Any:
-    if schema["type"] == "object":
-        return {name: _longest(value) for name, value in schema["properties"].items()}
-    if schema["type"] == "array":
-        return [_longest(schema["items"])] * schema["maxItems"]
-    if "enum" in schema:
-        return max(schema["enum"], key=len)
-    return "好" * int(schema["pattern"].rpartition(",")[2].rstrip("}$"))
-
-
 def _object(properties: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 

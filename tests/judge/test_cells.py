@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from analyze.judge.cells import Cell, cell_body, cells_of, fence, rule_of
 from analyze.judge.inert import restore
+from analyze.judge.issues import ISSUES
 from analyze.judge.labels import DIMENSIONS
 from analyze.judge.prompts import prompts_sha256, template
 from analyze.judge.tasks import Solution, Task
@@ -177,3 +178,9 @@ def test_a_prompt_states_every_dimension_and_the_language_of_the_reply() -> None
 def test_both_languages_fill_the_same_places() -> None:
     assert template("user", "en").get_identifiers() == template("user", "zh").get_identifiers()
     assert not template("system", "en").get_identifiers() + template("system", "zh").get_identifiers()
+
+
+@pytest.mark.parametrize("lang", LANGS)
+def test_the_judge_is_told_every_code_it_may_name(lang: Lang) -> None:
+    system = template("system", lang).template
+    assert [code for code in ISSUES if code not in system] == []
