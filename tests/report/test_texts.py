@@ -13,7 +13,23 @@ from analyze.report.texts import TEXTS
 ROOT = Path(analyze.report.__file__).parent
 HAN = re.compile(r"[\u4e00-\u9fff]")
 # Names of programs, files, formats and units, which Chinese writes in Latin letters too.
-NAMES = {"κ", "n", "1vN", "GPU", "vLLM", "lizard", "ruff", "bandit", "Python", "apt", "install", "fonts", "noto", "cjk"}
+NAMES = {
+    "A",
+    "κ",
+    "n",
+    "1vN",
+    "GPU",
+    "vLLM",
+    "lizard",
+    "ruff",
+    "bandit",
+    "Python",
+    "apt",
+    "install",
+    "fonts",
+    "noto",
+    "cjk",
+}
 NAMES |= {"p", "Holm", "pip", "zhplot", "FONT", "PATH", "zh", "CN", "analyze", "report"}
 
 
