@@ -107,17 +107,24 @@ class Job:
 def read_requests(path: Path, rejects: list[dict[str, Any]] | None = None) -> Iterator[Request]:
     """Yield the requests of a batch file. Bad lines go to `rejects` where that is given; else InputError is raised."""
     ids = RowIds()
-    for number, text in text_lines(path):
+    for number, line in text_lines(path):
         try:
-            try:
-                yield request_of(from_json(text), ids)
-            except json.JSONDecodeError as error:
-                raise ValueError(f"no JSON: {error}") from error
+            yield request_of(_json(line), ids)
         except ValueError as error:
             if rejects is None:
                 cure = "correct the line, or leave such lines out with --skip-bad"
                 raise InputError(str(error), path=str(path), line=number, cure=cure) from error
-            rejects.append({"file": str(path), "line": number, "reason": str(error), "raw": text[:RAW_KEPT]})
+            raw = line if isinstance(line, str) else line.decode(errors="replace")
+            rejects.append({"file": str(path), "line": number, "reason": str(error), "raw": raw[:RAW_KEPT]})
+
+
+def _json(line: str | bytes) -> Any:
+    if isinstance(line, bytes):
+        raise ValueError("neither UTF-8 nor GB18030 text")
+    try:
+        return from_json(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"no JSON: {error}") from error
 
 
 async def run(job: Job) -> int:

@@ -8,12 +8,17 @@ from __future__ import annotations
 import codecs
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import IO, Any
 
 from analyze.errors import InputError
+
+SAMPLE_BYTES = 65536
+BINARY_SHARE = 0.02  # compressed data and pictures hold 10 % control bytes, text with a torn block far less
+_CONTROL = bytes(sorted(set(range(32)) - set(b"\t\n\r\f\x1b")))
 
 
 @contextmanager
@@ -56,50 +61,58 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def text_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
-    """Yield (line number from 1, line without its end) of a text file; blank lines are left out.
+def text_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str | bytes]]:
+    """Yield (line number from 1, line) of a text file as it is read, without blank lines and line ends.
 
-    UTF-8, with or without BOM; UTF-16 by its BOM; a line that is no UTF-8 is read as GB18030. Lines end at newlines
-    only: U+2028 inside a value is no end. Raises InputError for a file that is missing, unreadable, empty or binary.
+    UTF-8, with or without BOM; UTF-16 by its BOM; GB18030 where more of the first lines are that than UTF-8. A line
+    that cannot be decoded comes as its bytes. Lines end at newlines only: U+2028 inside a value is no end. Raises
+    InputError for a file that is missing, unreadable, empty or binary.
     """
     name = os.fspath(path)
     try:
-        with open(path, "rb") as file:
-            number, empty = 0, True
-            for number, line in enumerate(_raw_lines(file, name), 1):
-                text = _decoded(line, name, number)
-                if text.strip():
-                    empty = False
-                    yield number, text
+        with BufferedReader(FileIO(path), SAMPLE_BYTES) as file:
+            blank = True
+            for number, line in enumerate(_lines(file, name), 1):
+                if line.strip():
+                    blank = False
+                    yield number, line
     except FileNotFoundError:
-        raise InputError("there is no such file", path=name, cure="give the path of an existing file") from None
+        raise InputError("there is no such file", path=name, cure="give the path of a file that is there") from None
+    except IsADirectoryError:
+        raise InputError("is a directory", path=name, cure="name the .jsonl file in it") from None
     except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", path=name, cure="give a readable file") from error
-    if empty:
-        raise InputError("the file is empty", path=name, cure="give a file with one JSON object a line")
+        raise InputError(f"cannot be read: {error.strerror}", path=name, cure="check its permissions") from error
+    if blank:
+        raise InputError("the file is empty", path=name, cure="write one JSON object a line")
 
 
-def _raw_lines(file: IO[bytes], name: str) -> Iterator[bytes | str]:
-    start = file.peek(8192)[:8192]  # type: ignore[attr-defined] # open(..., "rb") returns a BufferedReader
-    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        yield from file.read().decode("utf-16", "replace").split("\n")
+def _lines(file: BufferedReader, name: str) -> Iterator[str | bytes]:
+    sample = file.peek(SAMPLE_BYTES)[:SAMPLE_BYTES]
+    if sample.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        yield from file.read().decode("utf-16", "replace").replace("\r\n", "\n").split("\n")
         return
-    if b"\0" in start:
-        raise InputError("this is a binary file", path=name, cure="give a text file with one JSON object a line")
-    if start.startswith(codecs.BOM_UTF8):
+    controls = len(sample) - len(sample.translate(None, _CONTROL))
+    if controls > BINARY_SHARE * len(sample):
+        raise InputError("is a binary file, not JSON lines", path=name, cure="give a text file, unpacked")
+    if sample.startswith(codecs.BOM_UTF8):
         file.read(len(codecs.BOM_UTF8))
-    yield from file
+    encoding = "gb18030" if _more_gb18030_than_utf8(sample.split(b"\n")[:-1] or [sample]) else "utf-8"
+    for line in file:
+        yield _decoded(line.rstrip(b"\r\n"), encoding)
 
 
-def _decoded(line: bytes | str, name: str, number: int) -> str:
-    if isinstance(line, str):
-        return line.rstrip("\r\n")
+def _more_gb18030_than_utf8(lines: Sequence[bytes]) -> bool:
+    """Tell by majority of the lines: one broken line in a UTF-8 file must not turn the others into mojibake.
+
+    Lines may be cut at the byte 0x0A before decoding, which is no part of a longer character in either encoding.
+    """
+    telling = [line for line in lines if not line.isascii()]
+    as_utf8 = sum(isinstance(_decoded(line, "utf-8"), str) for line in telling)
+    return as_utf8 < len(telling) - as_utf8
+
+
+def _decoded(line: bytes, encoding: str) -> str | bytes:
     try:
-        return line.decode().rstrip("\r\n")
+        return line.decode(encoding, "surrogatepass" if encoding == "utf-8" else "strict")
     except UnicodeDecodeError:
-        try:
-            return line.decode("gb18030").rstrip("\r\n")
-        except UnicodeDecodeError as error:
-            raise InputError(
-                "neither UTF-8 nor GB18030 text", path=name, line=number, cure="convert the file to UTF-8"
-            ) from error
+        return line

@@ -1,6 +1,6 @@
 """Reads 1-against-N tasks from a JSONL file: one programming task a line, a target solution and its rivals.
 
-    bytes -> lines (UTF-8, UTF-16 or GB18030) -> JSON objects -> Task
+    lines -> JSON objects -> Task
 
 Two shapes of a line are read: `target` with `rivals`, and `solutions` where the caller names the target's author.
 Every unusable line is an InputError with file, line and cure. Knows nothing of judges, prompts or models, and never
@@ -9,24 +9,19 @@ looks into the code it carries.
 
 from __future__ import annotations
 
-import codecs
 import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from analyze.errors import InputError
+from analyze.files import text_lines
 
 RAW_CHARS = 2000  # of a bad line, kept in its record: enough to recognise it, and a 10 MB line stays out of reports
 UNKNOWN_LANGUAGE = "unknown"
-
-_SAMPLE_BYTES = 65536
-_BINARY_SHARE = 0.02  # compressed data and pictures hold 10 % control bytes, text with a torn block far less
-_CONTROL = bytes(sorted(set(range(32)) - set(b"\t\n\r\f\x1b")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +74,7 @@ def read_tasks(
     name = os.fspath(path)
     seen: dict[str, int] = {}
     tasks: list[Task] = []
-    for number, raw in _numbered_lines(Path(path)):
+    for number, raw in text_lines(path):
         try:
             value = _json_value(raw)
             task = _told_apart(task_from_json(value, target_author=target_author), value, seen)
@@ -259,62 +254,6 @@ def _kind(value: object) -> str:
 def _clean(text: str) -> str:
     """Return `text` with lone surrogates replaced and split pairs joined; ordinary text comes back as it is."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-
-
-# --- bytes ---
-
-
-def _numbered_lines(path: Path) -> Iterator[tuple[int, str | bytes]]:
-    """Yield the lines that are not blank with their numbers, as text, or as bytes where they cannot be decoded."""
-    data = _bytes(path)
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        lines: Iterator[str | bytes] = iter(data.decode("utf-16", "replace").split("\n"))
-    else:
-        if _looks_binary(data):
-            raise InputError("is a binary file, not JSON lines", path=str(path), cure="give a text file, unpacked")
-        raw_lines = data.removeprefix(codecs.BOM_UTF8).split(b"\n")
-        encoding = "gb18030" if _more_gb18030_than_utf8(raw_lines) else "utf-8"
-        lines = (_decoded(raw, encoding) for raw in raw_lines)
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            yield number, line
-
-
-def _bytes(path: Path) -> bytes:
-    name = str(path)
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise InputError("there is no such file", path=name, cure="check the path, or set INPUT_JSONL") from None
-    except IsADirectoryError:
-        raise InputError("is a directory", path=name, cure="name the .jsonl file in it") from None
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", path=name, cure="check its permissions") from error
-    if not data.removeprefix(codecs.BOM_UTF8).strip():
-        raise InputError("the file is empty", path=name, cure="write one task per line: see data/tasks.jsonl")
-    return data
-
-
-def _looks_binary(data: bytes) -> bool:
-    sample = data[:_SAMPLE_BYTES]
-    return len(sample) - len(sample.translate(None, _CONTROL)) > _BINARY_SHARE * len(sample)
-
-
-def _more_gb18030_than_utf8(lines: Sequence[bytes]) -> bool:
-    """Tell by majority of the lines: one broken line in a UTF-8 file must not turn the others into mojibake.
-
-    Lines may be cut at the byte 0x0A before decoding, which is no part of a longer character in either encoding.
-    """
-    telling = [line for line in lines if not line.isascii()]
-    as_utf8 = sum(isinstance(_decoded(line, "utf-8"), str) for line in telling)
-    return as_utf8 < len(telling) - as_utf8
-
-
-def _decoded(line: bytes, encoding: str) -> str | bytes:
-    try:
-        return line.decode(encoding, "surrogatepass" if encoding == "utf-8" else "strict")
-    except UnicodeDecodeError:
-        return line
 
 
 def _json_value(raw: str | bytes) -> Any:
