@@ -86,7 +86,7 @@ def text_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str | bytes]
         raise InputError("the file is empty", path=name, cure="write one JSON object a line")
 
 
-def _lines(file: BufferedReader, name: str) -> Iterator[str | bytes]:
+def _lines(file: BufferedReader[FileIO], name: str) -> Iterator[str | bytes]:
     sample = file.peek(SAMPLE_BYTES)[:SAMPLE_BYTES]
     if sample.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         yield from file.read().decode("utf-16", "replace").replace("\r\n", "\n").split("\n")
