@@ -13,13 +13,12 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from analyze import settings
 from analyze.errors import EXIT_OK, EXIT_SOME_FAILED, InputError, Interrupted, UsageError
-from analyze.files import text_lines, whole_file
+from analyze.files import sha256_of, text_lines, whole_file
 from analyze.lang import Lang, language
 from analyze.records import TRANSIENT, Answer, Outcome, Request, from_json, to_json
 from analyze.runs.askers import FleetAsker
@@ -198,14 +197,12 @@ async def _ask(job: Job, journal: Journal, asker: FleetAsker, total: int, reject
 
 
 def _manifest(job: Job, asker: FleetAsker, total: int) -> dict[str, Any]:
-    with open(job.input, "rb") as file:
-        digest = sha256(file.read()).hexdigest()
     return new_manifest(
         "batch",
         engine="fleet",
         model=asker.model,
         settings=job.settings.record(),
-        input={"path": str(job.input), "sha256": digest, "rows": total},
+        input={"path": str(job.input), "sha256": sha256_of(job.input), "rows": total},
     )
 
 

@@ -6,6 +6,7 @@ Journals, which grow line by line, are `runs.journal`'s.
 from __future__ import annotations
 
 import codecs
+import hashlib
 import os
 import secrets
 from collections.abc import Iterator, Sequence
@@ -50,6 +51,12 @@ def write_whole(path: str | os.PathLike[str], data: str | bytes) -> Path:
     with whole_file(path, "wb") as file:
         file.write(data.encode() if isinstance(data, str) else data)
     return Path(path)
+
+
+def sha256_of(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 (hex) of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sync_folder(folder: Path) -> None:

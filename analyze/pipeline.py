@@ -19,7 +19,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from hashlib import sha256
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +26,7 @@ from urllib.parse import urlsplit
 
 from analyze import settings
 from analyze.errors import EXIT_OK, EXIT_SOME_FAILED, Interrupted, UsageError
-from analyze.files import whole_file
+from analyze.files import sha256_of, whole_file
 from analyze.lang import Lang, is_lang, language
 from analyze.per_task import Analysis, Judge, MeasuredAsker, TaskFacts, facts_of
 from analyze.pipeline_texts import RULE, TEXTS
@@ -499,11 +498,6 @@ def move_away(folder: Path) -> None:
     place.mkdir(parents=True)
     for path in old:
         path.rename(place / path.name)
-
-
-def sha256_of(path: Path) -> str:
-    with open(path, "rb") as file:
-        return sha256(file.read()).hexdigest()
 
 
 def parse(argv: Sequence[str]) -> tuple[settings.Settings, Choices] | settings.Settings:
