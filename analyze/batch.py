@@ -9,27 +9,27 @@ Knows nothing of what the requests are about.
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from analyze import settings
-from analyze.errors import EXIT_OK, EXIT_SOME_FAILED, InputError, Interrupted, UsageError
+from analyze.console import printable
+from analyze.errors import EXIT_OK, EXIT_SOME_FAILED, InputError, UsageError
 from analyze.files import sha256_of, text_lines, whole_file
 from analyze.lang import Lang, language
-from analyze.records import TRANSIENT, Answer, Outcome, Request, from_json, to_json
+from analyze.records import Answer, Outcome, Request, from_json, to_json
 from analyze.runs.askers import FleetAsker
-from analyze.runs.command import Parser, add_settings, command_line, flags_of, run_command
+from analyze.runs.command import Parser, add_run_flags, add_settings, flags_of, interrupted, run_command
 from analyze.runs.ids import RowIds, request_of
 from analyze.runs.journal import Journal, RunLock, decode
-from analyze.runs.manifest import new_manifest, read_manifest, refuse_other_run, utc_now, write_manifest
-from analyze.runs.plan import Plan, changed_ids, mixed
+from analyze.runs.manifest import new_manifest, read_manifest, utc_now, write_manifest
+from analyze.runs.plan import Plan
 from analyze.runs.progress import Progress
-from analyze.runs.replies import ReplyCheck
-from analyze.runs.runner import Stop, outcomes
+from analyze.runs.runner import Stop
+from analyze.runs.session import ask_left, settle
 from analyze.runs.tally import Tally
 
 SETTINGS = (*settings.ADDRESSES, settings.MODEL, settings.ANALYZE_LANG)
@@ -45,7 +45,6 @@ TEXTS: dict[Lang, dict[str, str]] = {
         "answers": "answers:  {path}",
         "failures": "failures: {path} ({kinds})",
         "rejects": "rejects:  {path}",
-        "again": "continue with: {command}",
     },
     "zh": {
         "label": "推理",
@@ -56,7 +55,6 @@ TEXTS: dict[Lang, dict[str, str]] = {
         "answers": "结果: {path}",
         "failures": "失败: {path}（{kinds}）",
         "rejects": "拒收: {path}",
-        "again": "继续运行: {command}",
     },
 }
 
@@ -103,18 +101,36 @@ class Job:
     lang: Lang
 
 
-def read_requests(path: Path, rejects: list[dict[str, Any]] | None = None) -> Iterator[Request]:
-    """Yield the requests of a batch file. Bad lines go to `rejects` where that is given; else InputError is raised."""
-    ids = RowIds()
-    for number, line in text_lines(path):
-        try:
-            yield request_of(_json(line), ids)
-        except ValueError as error:
-            if rejects is None:
-                cure = "correct the line, or leave such lines out with --skip-bad"
-                raise InputError(str(error), path=str(path), line=number, cure=cure) from error
-            raw = line if isinstance(line, str) else line.decode(errors="replace")
-            rejects.append({"file": str(path), "line": number, "reason": str(error), "raw": raw[:RAW_KEPT]})
+class Rows:
+    """The requests of a batch file. Going through it reads the file again, so that memory holds names, not rows.
+
+    The first reading, at once, finds `ids` and, with `skip_bad`, the `rejects`; without it a bad line is InputError.
+    """
+
+    def __init__(self, path: Path, *, skip_bad: bool) -> None:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise InputError("is no regular file, and is read more than once", path=str(path), cure="save it as a file")
+        self._path, self._skip_bad = path, skip_bad
+        self.rejects: list[dict[str, Any]] = []
+        self.ids = {request.id for request in self._read(self._reject)}
+
+    def __iter__(self) -> Iterator[Request]:
+        return self._read(lambda number, line, reason: None)
+
+    def _read(self, on_bad: Callable[[int, str | bytes, str], None]) -> Iterator[Request]:
+        names = RowIds()
+        for number, line in text_lines(self._path):
+            try:
+                yield request_of(_json(line), names)
+            except ValueError as error:
+                if not self._skip_bad:
+                    cure = "correct the line, or leave such lines out with --skip-bad"
+                    raise InputError(str(error), path=str(self._path), line=number, cure=cure) from error
+                on_bad(number, line, str(error))
+
+    def _reject(self, number: int, line: str | bytes, reason: str) -> None:
+        raw = line if isinstance(line, str) else line.decode(errors="replace")
+        self.rejects.append({"file": str(self._path), "line": number, "reason": reason, "raw": raw[:RAW_KEPT]})
 
 
 def _json(line: str | bytes) -> Any:
@@ -122,16 +138,14 @@ def _json(line: str | bytes) -> Any:
         raise ValueError("neither UTF-8 nor GB18030 text")
     try:
         return from_json(line)
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise ValueError(f"no JSON: {error}") from error
 
 
 async def run(job: Job) -> int:
     """Run the batch; return the exit code. Raises AnalyzeError for all that stops it."""
-    rejects: list[dict[str, Any]] | None = [] if job.skip_bad else None
-    total = sum(1 for _ in read_requests(job.input, rejects))
-    with RunLock(job.paths.lock), Journal(job.paths.answers, job.paths.failures) as journal:
-        _settle_old_lines(job, journal)
+    rows = Rows(job.input, skip_bad=job.skip_bad)
+    with RunLock(job.paths.lock):
         asker = FleetAsker(
             settings.addresses(job.settings, job.base_urls),
             api_key=job.settings.text(settings.VLLM_API_KEY),
@@ -139,103 +153,86 @@ async def run(job: Job) -> int:
         )
         try:
             await asker.connect(job.settings[settings.MODEL])
-            return await _ask(job, journal, asker, total, rejects or [])
+            with Journal(job.paths.answers, job.paths.failures) as journal:
+                counts = await _ask(job, journal, asker, rows)
         finally:
             await asker.aclose()
-
-
-def _settle_old_lines(job: Job, journal: Journal) -> None:
-    """Retire the lines that this run will replace, before it asks anything. Raises MixedRunError for changed rows."""
-    if not journal.seen:
-        return
-    changed = changed_ids(read_requests(job.input, [] if job.skip_bad else None), journal.seen)
-    if changed and not job.update:
-        raise mixed(changed)
-    again = {
-        row for row, seen in journal.seen.items() if seen.failed and (job.retry_failed or seen.failed in TRANSIENT)
-    }
-    journal.retire(again.union(changed))
-
-
-async def _ask(job: Job, journal: Journal, asker: FleetAsker, total: int, rejects: list[dict[str, Any]]) -> int:
-    texts = TEXTS[job.lang]
-    manifest = _manifest(job, asker, total)
-    refuse_other_run(None if job.update else read_manifest(job.paths.manifest), manifest, {"model": "the model"})
-    _write_rejects(job.paths.rejects, rejects)
-    write_manifest(job.paths.manifest, manifest)
-    _say_servers(asker, texts)
-
-    before = sum(seen.failed is None for seen in journal.seen.values())
-    plan, check, tally = Plan(journal.seen), ReplyCheck(), Tally()
-    progress = Progress(texts["label"], total, job.lang, start=before)
-    asker.core.on_change = progress.note
-    stop = Stop(on_first=lambda: progress.note(texts["stopping"]))
-
-    def keep(request: Request, outcome: Outcome) -> Outcome:
-        outcome = check(request, outcome)
-        journal.record(outcome)
-        return outcome
-
-    try:
-        with stop.on_signals():
-            left = plan.left(read_requests(job.input, [] if job.skip_bad else None))
-            async for outcome in outcomes(left, asker.ask, in_flight=asker.in_flight, stop=stop, keep=keep):
-                tally.add(outcome)
-                progress.add(ok=isinstance(outcome, Answer))
-    finally:
-        progress.close()
-        counts = _say_end(job, journal, total, len(rejects), before)
-        finished = None if counts["left"] else utc_now()
-        shares = {"usage": tally.usage(), "instances": tally.instances(), "counts": counts, "finished": finished}
-        write_manifest(job.paths.manifest, {**manifest, **shares})
+        if job.ordered and not counts["left"]:
+            put_in_order(job.paths.answers, rows)
     if counts["left"]:
-        print(texts["again"].format(command=command_line()))
-        return Interrupted.exit_code
-    if job.ordered:
-        put_in_order(job.paths.answers, read_requests(job.input, [] if job.skip_bad else None))
+        raise interrupted(job.lang)
     return EXIT_SOME_FAILED if counts["failed"] or counts["rejected"] else EXIT_OK
 
 
-def _manifest(job: Job, asker: FleetAsker, total: int) -> dict[str, Any]:
-    return new_manifest(
+async def _ask(job: Job, journal: Journal, asker: FleetAsker, rows: Rows) -> dict[str, int]:
+    """Ask what is left and return how every row of the input has ended."""
+    texts = TEXTS[job.lang]
+    manifest = new_manifest(
         "batch",
         engine="fleet",
         model=asker.model,
         settings=job.settings.record(),
-        input={"path": str(job.input), "sha256": sha256_of(job.input), "rows": total},
+        input={"path": str(job.input), "sha256": sha256_of(job.input), "rows": len(rows.ids)},
     )
+    before = read_manifest(job.paths.manifest)
+    settle(journal, before, manifest, rows, update=job.update, retry_failed=job.retry_failed)
+    _write_rejects(job.paths.rejects, rows.rejects)
+    write_manifest(job.paths.manifest, manifest)
+    _say_servers(asker, texts)
+
+    answered_before = _counts(journal, rows)["ok"]
+    progress = Progress(texts["label"], len(rows.ids), job.lang, start=answered_before)
+    stop = Stop(on_first=lambda: progress.note(texts["stopping"]))
+    tally = Tally()
+
+    def hear(outcome: Outcome) -> None:
+        tally.add(outcome)
+        progress.add(ok=isinstance(outcome, Answer))
+
+    try:
+        with stop.on_signals():
+            left = Plan(journal.seen, retry_failed=job.retry_failed).left(rows)
+            await ask_left(left, asker, journal, stop=stop, progress=progress, on_outcome=hear)
+    finally:
+        progress.close()
+        counts = _counts(journal, rows)
+        _say_end(job, counts, journal, answered_before)
+    finished = None if counts["left"] else utc_now()
+    shares = {"usage": tally.usage(), "instances": tally.instances(), "counts": counts, "finished": finished}
+    write_manifest(job.paths.manifest, {**manifest, **shares})
+    return counts
+
+
+def _counts(journal: Journal, rows: Rows) -> dict[str, int]:
+    """Account for every line of the input: read = ok + failed + rejected + left."""
+    ended = [journal.seen[row] for row in rows.ids if row in journal.seen]
+    ok = sum(seen.failed is None for seen in ended)
+    return {
+        "read": len(rows.ids) + len(rows.rejects),
+        "ok": ok,
+        "failed": len(ended) - ok,
+        "rejected": len(rows.rejects),
+        "left": len(rows.ids) - len(ended),
+    }
 
 
 def _say_servers(asker: FleetAsker, texts: dict[str, str]) -> None:
     fleet = asker.core.fleet
-    print(texts["servers"].format(up=len(fleet.up), all=len(fleet.instances), model=asker.model))
+    print(printable(texts["servers"].format(up=len(fleet.up), all=len(fleet.instances), model=asker.model)))
     for instance in fleet.instances:
         if not instance.is_up:
-            print(texts["down"].format(url=instance.url, problem=instance.reason))
+            print(printable(texts["down"].format(url=instance.url, problem=instance.reason)))
 
 
-def _say_end(job: Job, journal: Journal, total: int, rejected: int, before: int) -> dict[str, int]:
-    """Account for every row of the input, on the console and for the manifest."""
-    wanted = {request.id for request in read_requests(job.input, [] if job.skip_bad else None)}
-    ended = [seen for row, seen in journal.seen.items() if row in wanted]
-    ok = sum(seen.failed is None for seen in ended)
-    failed = len(ended) - ok
-    counts = {
-        "read": total + rejected,
-        "ok": ok,
-        "failed": failed,
-        "rejected": rejected,
-        "left": total - len(ended),
-    }
+def _say_end(job: Job, counts: dict[str, int], journal: Journal, before: int) -> None:
     texts = TEXTS[job.lang]
-    print(texts["sum"].format(**counts, before=before))
     print(texts["answers"].format(path=job.paths.answers))
-    if failed:
-        kinds = sorted({seen.failed for seen in ended if seen.failed})
+    if counts["failed"]:
+        kinds = sorted({seen.failed for seen in journal.seen.values() if seen.failed})
         print(texts["failures"].format(path=job.paths.failures, kinds=", ".join(kinds)))
-    if rejected:
+    if counts["rejected"]:
         print(texts["rejects"].format(path=job.paths.rejects))
-    return counts
+    print(texts["sum"].format(**counts, before=before))
 
 
 def _write_rejects(path: Path, rejects: Sequence[dict[str, Any]]) -> None:
@@ -246,8 +243,11 @@ def _write_rejects(path: Path, rejects: Sequence[dict[str, Any]]) -> None:
         path.unlink(missing_ok=True)
 
 
-def put_in_order(path: Path, requests: Iterator[Request]) -> None:
-    """Rewrite a finished output in the order of the input, in one step. Memory holds one offset a row, no answers."""
+def put_in_order(path: Path, requests: Iterable[Request]) -> None:
+    """Rewrite a finished output in the order of the input, in one step; rows of earlier inputs come last.
+
+    Memory holds one offset a row, no answers.
+    """
     with open(path, "rb") as old:
         offsets: dict[str, int] = {}
         start = 0
@@ -255,10 +255,10 @@ def put_in_order(path: Path, requests: Iterator[Request]) -> None:
             offsets[decode(line).id] = start
             start += len(line)
         with whole_file(path, "wb") as new:
-            for request in requests:
-                if request.id in offsets:
-                    old.seek(offsets[request.id])
-                    new.write(old.readline())
+            wanted = [request.id for request in requests if request.id in offsets]
+            for row in dict.fromkeys([*wanted, *offsets]):
+                old.seek(offsets[row])
+                new.write(old.readline())
 
 
 def parse(argv: Sequence[str]) -> Job | settings.Settings:
@@ -267,13 +267,7 @@ def parse(argv: Sequence[str]) -> Job | settings.Settings:
     parser = Parser("analyze.batch", description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("-i", "--input-file", metavar="FILE", help="requests, one OpenAI batch line each")
     parser.add_argument("-o", "--output-file", metavar="FILE", help="answers (.jsonl)")
-    parser.add_argument(
-        "--base-url", "--api-base", action="append", default=[], metavar="URL", help="a server; repeatable"
-    )
-    parser.add_argument("--in-flight", type=int, metavar="N", help="requests out at a time, in all (16 an instance)")
-    parser.add_argument("--skip-bad", action="store_true", help="list unusable lines in .rejects.jsonl and go on")
-    parser.add_argument("--update", action="store_true", help="ask rows again whose content changed")
-    parser.add_argument("--retry-failed", action="store_true", help="ask failed rows again, permanent failures too")
+    add_run_flags(parser)
     parser.add_argument("--ordered", action="store_true", help="put the finished output in the input's order")
     add_settings(parser, SETTINGS, lang)
     args = parser.parse_args(argv)
@@ -287,8 +281,6 @@ def parse(argv: Sequence[str]) -> Job | settings.Settings:
         raise UsageError(f"{output}: answers are written as .jsonl", cure=f"-o {output.with_suffix('.jsonl')}")
     if output.exists() and output.samefile(args.input_file):
         raise UsageError(f"{output} is the input too; it would be overwritten", cure="give another output with -o")
-    if args.in_flight is not None and args.in_flight < 1:
-        raise UsageError(f"--in-flight {args.in_flight}: nothing would ever be asked", cure="--in-flight 64")
     return Job(
         input=Path(args.input_file),
         paths=Paths(output),

@@ -18,6 +18,8 @@ tree that gets there is our bug: exit 70, with a traceback.
 
 from __future__ import annotations
 
+from analyze.console import printable
+
 EXIT_OK = 0
 EXIT_SOME_FAILED = 1
 EXIT_BUG = 70
@@ -37,7 +39,7 @@ class AnalyzeError(Exception):
         self.cure = cure
 
     def __str__(self) -> str:
-        return f"{self.message}\n  → {self.cure}" if self.cure else self.message
+        return printable(f"{self.message}\n  → {self.cure}" if self.cure else self.message)
 
 
 class UsageError(AnalyzeError):

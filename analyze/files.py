@@ -6,16 +6,17 @@ Journals, which grow line by line, are `runs.journal`'s.
 from __future__ import annotations
 
 import codecs
+import errno
 import hashlib
 import os
 import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import IO, Any
 
-from analyze.errors import InputError
+from analyze.errors import InputError, OutputLostError, UsageError
 
 SAMPLE_BYTES = 65536
 BINARY_SHARE = 0.02  # compressed data and pictures hold 10 % control bytes, text with a torn block far less
@@ -27,23 +28,37 @@ def whole_file(path: str | os.PathLike[str], mode: str = "w", **open_options: An
     """Open a temporary file beside `path` that takes its place when the block ends well, and vanishes when it does not.
 
     The data reaches the disk before the name does (fsync, rename, fsync of the folder), so a reader, or a
-    power cut, sees the old file or the new one, never a part.
+    power cut, sees the old file or the new one, never a part. Raises OutputLostError, UsageError.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     if "b" not in mode:
         open_options.setdefault("encoding", "utf-8")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    with output_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(temporary, mode.replace("w", "x"), **open_options) as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
+        sync_folder(path.parent)
+
+
+@contextmanager
+def output_errors(path: Path) -> Iterator[None]:
+    """Turn what the system says while `path` is written into OutputLostError (no room left) or UsageError."""
     try:
-        with open(temporary, mode.replace("w", "x"), **open_options) as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+            message = f"{path}: {error.strerror}; everything recorded before is safe"
+            raise OutputLostError(message, cure="make room, then run the same command again") from error
+        raise UsageError(f"{path} cannot be written: {error.strerror}", cure="give another output") from error
 
 
 def write_whole(path: str | os.PathLike[str], data: str | bytes) -> Path:

@@ -12,11 +12,13 @@ from __future__ import annotations
 import asyncio
 import html
 import sys
+import threading
 import time
+from asyncio import Future
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from os import PathLike
@@ -25,20 +27,21 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from analyze import settings
-from analyze.errors import EXIT_OK, EXIT_SOME_FAILED, Interrupted, UsageError
+from analyze.console import printable
+from analyze.errors import EXIT_OK, EXIT_SOME_FAILED, UsageError
 from analyze.files import sha256_of, whole_file
 from analyze.lang import Lang, is_lang, language
 from analyze.per_task import Analysis, Judge, MeasuredAsker, TaskFacts, facts_of
 from analyze.pipeline_texts import RULE, TEXTS
 from analyze.records import Answer, Failure, Outcome, Request, to_json
-from analyze.runs.askers import Asker, FleetAsker, connected_asker
-from analyze.runs.command import Parser, add_settings, command_line, flags_of, run_command
+from analyze.runs.askers import Asker, ClientAsker, FleetAsker, connected_asker
+from analyze.runs.command import Parser, add_run_flags, add_settings, flags_of, interrupted, run_command
 from analyze.runs.journal import Journal, RunLock, read_outcomes
-from analyze.runs.manifest import Manifest, new_manifest, read_manifest, refuse_other_run, utc_now, write_manifest
-from analyze.runs.plan import Plan, changed_ids, mixed
+from analyze.runs.manifest import Manifest, new_manifest, read_manifest, utc_now, write_manifest
+from analyze.runs.plan import Plan
 from analyze.runs.progress import Progress
-from analyze.runs.replies import ReplyCheck
-from analyze.runs.runner import Stop, outcomes
+from analyze.runs.runner import Stop
+from analyze.runs.session import ask_left, settle
 from analyze.runs.tally import Tally
 from analyze.tiny_model import DEMO_MODEL_NAME
 
@@ -47,7 +50,6 @@ if TYPE_CHECKING:
     from analyze.stats.summary import Summary
 
 ENGINES = ("fleet", "measured")
-SAME_RUN = {"engine": "the engine", "model": "the model"}
 LOCK = "journal.jsonl.lock"
 
 
@@ -186,6 +188,7 @@ class Pipeline:
         self._out = Path(chosen.text(settings.OUTPUT_DIR))
         self._began = time.monotonic()
         self._rejects: list[dict[str, Any]] = []
+        self._manifest: Manifest = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop = Stop(on_first=lambda: print(self._texts["stopping"], file=sys.stderr))
 
@@ -195,21 +198,12 @@ class Pipeline:
         self._say_title()
         tasks = self._read()
         with RunLock(self._out / LOCK):
-            if self._choices.force_new:
-                move_away(self._out)
-            self._keep_tasks(tasks)
-            with Journal(self._out / "journal.jsonl") as journal:
-                manifest, judge, facts = await self._ask(tasks, journal)
+            judge, facts = await self._ask(tasks)
             recorded = {outcome.id: outcome for outcome in read_outcomes(self._out / "journal.jsonl")}
             analyses = self._fold(judge, recorded, facts)
             self._summarise(analyses)
-            failed = self._failed_tasks(analyses)
-            counts = {**manifest["counts"], "read": len(tasks) + len(self._rejects), "rejected": len(self._rejects)}
-            counts |= {"ok": len(tasks) - failed, "failed": failed}
-            seconds = round(time.monotonic() - self._began, 1)
-            write_manifest(
-                self._out / "run.json", {**manifest, "counts": counts, "finished": utc_now(), "seconds": seconds}
-            )
+            failed = sum(analysis["unscored"] > 0 for analysis in analyses)
+            self._finish(len(tasks), failed)
             return self._report(len(tasks), failed)
 
     def interrupt(self) -> None:
@@ -242,27 +236,33 @@ class Pipeline:
 
     # -- 2 -------------------------------------------------------------------------------------------------------
 
-    async def _ask(self, tasks: Sequence[Task], journal: Journal) -> tuple[Manifest, Judge, TaskFacts]:
-        """Ask every cell that no record answers. The facts are measured meanwhile, in a thread."""
+    async def _ask(self, tasks: Sequence[Task]) -> tuple[Judge, TaskFacts]:
+        """Ask every cell that no record answers. The facts are measured meanwhile, in a thread.
+
+        Nothing of an earlier run is touched before it is known that somebody can answer.
+        """
         measured = self._engine == "measured"
         self._say("step2_measured" if measured else "step2")
-        before = read_manifest(self._out / "run.json") if journal.seen else None
-        judge = Judge(tasks, lang=self._judge_lang(before), measured=measured)
-        measuring = asyncio.create_task(asyncio.to_thread(facts_of, tasks))
+        asker = None if measured else await self._connected()
         try:
-            asker: Asker
-            if measured:
-                asker = MeasuredAsker(judge, await measuring, self._lang)
-            else:
-                asker = await self._connected()
-            try:
-                manifest = self._settle(judge, journal, before, asker)
-                manifest = await self._ask_cells(judge, journal, asker, manifest)
-            finally:
-                await asker.aclose()
-            return manifest, judge, await measuring
+            if self._choices.force_new:
+                move_away(self._out)
+            measuring = in_daemon_thread(facts_of, tasks)
+            with Journal(self._out / "journal.jsonl") as journal:
+                before = read_manifest(self._out / "run.json") if journal.seen else None
+                judge = Judge(tasks, lang=self._judge_lang(before), measured=measured)
+                chosen = asker or MeasuredAsker(judge, await measuring, self._lang)
+                self._manifest = self._new_manifest(tasks, before, asker)
+                requests = judge.requests()
+                flags = self._choices
+                settle(journal, before, self._manifest, requests, update=flags.update, retry_failed=flags.retry_failed)
+                self._keep_tasks(tasks)
+                write_manifest(self._out / "run.json", self._manifest)
+                await self._ask_cells(judge, journal, chosen)
+            return judge, await measuring
         finally:
-            measuring.cancel()
+            if asker is not None:
+                await asker.aclose()
 
     def _judge_lang(self, before: Manifest | None) -> Lang:
         """Return the language the judge writes in: that of the recorded run, whatever the console speaks today."""
@@ -270,7 +270,7 @@ class Pipeline:
         keep = not self._choices.update and isinstance(recorded, str) and is_lang(recorded)
         return language(recorded) if keep else self._lang
 
-    async def _connected(self) -> Asker:
+    async def _connected(self) -> FleetAsker | ClientAsker:
         asker = await connected_asker(
             self._client,
             urls=self._urls,
@@ -287,87 +287,64 @@ class Pipeline:
             self._say("demo")
         return asker
 
-    def _settle(self, judge: Judge, journal: Journal, before: Manifest | None, asker: Asker) -> Manifest:
-        """Write the manifest, once the recorded run is known to be this one. Raises MixedRunError."""
+    def _new_manifest(
+        self, tasks: Sequence[Task], before: Manifest | None, asker: FleetAsker | ClientAsker | None
+    ) -> Manifest:
         from analyze.judge.cells import SAMPLING
         from analyze.judge.prompts import prompts_sha256
         from analyze.judge.schema import schema_sha256
 
-        model = getattr(asker, "model", None)
-        manifest = new_manifest(
+        judge_lang = self._judge_lang(before)
+        model = asker.model if asker else None
+        return new_manifest(
             "pipeline",
-            engine="client" if self._client is not None and not isinstance(asker, FleetAsker) else self._engine,
+            engine="client" if isinstance(asker, ClientAsker) else self._engine,
             model=model,
             demo=model == DEMO_MODEL_NAME,
             lang=self._lang,
-            judge_lang=self._judge_lang(before),
-            input={"path": str(self._input), "sha256": sha256_of(self._input), "rows": len(judge.tasks)},
+            judge_lang=judge_lang,
+            input={"path": str(self._input), "sha256": sha256_of(self._input), "rows": len(tasks)},
             settings=self._settings.record(),
-            asked={
-                "prompt": prompts_sha256(self._judge_lang(before)),
-                "schema": schema_sha256(),
-                "sampling": SAMPLING,
-            },
+            asked={"prompt": prompts_sha256(judge_lang), "schema": schema_sha256(), "sampling": SAMPLING},
         )
-        changed = changed_ids(judge.requests(), journal.seen)
-        if not self._choices.update:
-            refuse_other_run(before, manifest, SAME_RUN)
-            if changed:
-                raise mixed(changed)
-        elif before is not None and any(before.get(key) != manifest[key] for key in SAME_RUN):
-            changed = list(journal.seen)
-        journal.retire(set(changed))
-        write_manifest(self._out / "run.json", manifest)
-        return manifest
 
-    async def _ask_cells(self, judge: Judge, journal: Journal, asker: Asker, manifest: Manifest) -> Manifest:
-        plan, check, tally = Plan(journal.seen, retry_failed=self._choices.retry_failed), ReplyCheck(), Tally()
+    async def _ask_cells(self, judge: Judge, journal: Journal, asker: Asker) -> None:
+        plan, tally = Plan(journal.seen, retry_failed=self._choices.retry_failed), Tally()
         wanted = list(plan.left(judge.requests()))
         tasks = TaskProgress(judge, wanted, journal)
         progress = Progress(self._texts["label"], len(judge.tasks), self._lang, start=tasks.done)
-        if isinstance(asker, FleetAsker):
-            asker.core.on_change = progress.note
 
-        def keep(request: Request, outcome: Outcome) -> Outcome:
-            outcome = check(request, outcome)
-            journal.record(outcome)
-            return outcome
+        def hear(outcome: Outcome) -> None:
+            tally.add(outcome)
+            for ok in tasks.finished_by(outcome):
+                progress.add(ok=ok)
 
         try:
             with self._stop.on_signals():
-                stream = outcomes(wanted, asker.ask, in_flight=asker.in_flight, stop=self._stop, keep=keep)
-                async with aclosing(stream):
-                    async for outcome in stream:
-                        tally.add(outcome)
-                        for ok in tasks.finished_by(outcome):
-                            progress.add(ok=ok)
+                await ask_left(wanted, asker, journal, stop=self._stop, progress=progress, on_outcome=hear)
         finally:
             progress.close()
-            manifest = {**manifest, **self._shares(judge, journal, tally)}
-            write_manifest(self._out / "run.json", manifest)
-        self._say_cells(judge, journal, plan.done, manifest["counts"])
-        if self._stop.wanted and manifest["counts"]["cells_left"]:
-            raise Interrupted(self._texts["again"].format(command=command_line()))
-        return manifest
+        self._manifest |= {
+            "counts": self._say_cells(judge, journal, plan.done),
+            "usage": tally.usage(),
+            "instances": tally.instances(),
+        }
+        write_manifest(self._out / "run.json", self._manifest)
+        if self._manifest["counts"]["cells_left"]:
+            raise interrupted(self._lang)
 
-    def _shares(self, judge: Judge, journal: Journal, tally: Tally) -> dict[str, Any]:
-        seen = [journal.seen[cell] for cell in judge.cells if cell in journal.seen]
-        ok = sum(known.failed is None for known in seen)
-        counts = {"cells": len(judge.cells), "cells_ok": ok, "cells_failed": len(seen) - ok}
-        counts["cells_left"] = len(judge.cells) - len(seen)
-        return {"counts": counts, "usage": tally.usage(), "instances": tally.instances()}
-
-    def _say_cells(self, judge: Judge, journal: Journal, before: int, counts: Mapping[str, int]) -> None:
-        failures = [o for o in read_outcomes(self._out / "journal.jsonl") if o.id in judge.cells]
-        last = {outcome.id: outcome for outcome in failures}
-        rows = [failure_row(judge, o) for o in last.values() if isinstance(o, Failure)]
-        write_lines(self._out / "failed.jsonl", rows)
-        ok, failed, left = counts["cells_ok"], counts["cells_failed"], counts["cells_left"]
-        self._say("cells", ok=ok, before=before, failed=failed, left=left)
-        if rows:
-            kinds = Counter(row["kind"] for row in rows)
+    def _say_cells(self, judge: Judge, journal: Journal, before: int) -> dict[str, int]:
+        """Say how the cells have ended, and list the failed ones in failed.jsonl. Return the counts."""
+        ended = {outcome.id: outcome for outcome in read_outcomes(journal.answers_path) if outcome.id in judge.cells}
+        failures = [outcome for outcome in ended.values() if isinstance(outcome, Failure)]
+        write_lines(self._out / "failed.jsonl", (failure_row(judge, failure) for failure in failures))
+        ok, left = len(ended) - len(failures), len(judge.cells) - len(ended)
+        self._say("cells", ok=ok, before=before, failed=len(failures), left=left)
+        if failures:
+            kinds = Counter(failure.kind for failure in failures)
             said = ", ".join(f"{kind} {count}" for kind, count in kinds.most_common())
             self._say("kinds", kinds=said, path=self._out / "failed.jsonl")
+        return {"cells": len(judge.cells), "cells_ok": ok, "cells_failed": len(failures), "cells_left": left}
 
     # -- 3, 4 ----------------------------------------------------------------------------------------------------
 
@@ -394,8 +371,11 @@ class Pipeline:
             self._say("order", value=order.value)
         return summary
 
-    def _failed_tasks(self, analyses: Sequence[Analysis]) -> int:
-        return sum(analysis["unscored"] > 0 for analysis in analyses)
+    def _finish(self, tasks: int, failed: int) -> None:
+        rows = {"read": tasks + len(self._rejects), "ok": tasks - failed, "failed": failed}
+        self._manifest["counts"] |= {**rows, "rejected": len(self._rejects)}
+        self._manifest |= {"finished": utc_now(), "seconds": round(time.monotonic() - self._began, 1)}
+        write_manifest(self._out / "run.json", self._manifest)
 
     # -- 5, 6 ----------------------------------------------------------------------------------------------------
 
@@ -442,7 +422,7 @@ class Pipeline:
 
     def _say(self, line: str, **values: Any) -> None:
         text = self._texts[line].format(**values)
-        print(f"\n{text}" if line.startswith("step") else text, flush=True)
+        print(printable(f"\n{text}" if line.startswith("step") else text), flush=True)
 
 
 class TaskProgress:
@@ -489,6 +469,31 @@ def write_lines(path: Path, rows: Iterable[Any]) -> None:
         file.writelines(to_json(row) + b"\n" for row in rows)
 
 
+def in_daemon_thread(function: Callable[[Sequence[Task]], TaskFacts], tasks: Sequence[Task]) -> Future[TaskFacts]:
+    """Run `function` in a thread that holds up nobody: neither an error nor a Ctrl-C waits for it to end."""
+    loop = asyncio.get_running_loop()
+    future: Future[TaskFacts] = loop.create_future()
+
+    def run() -> None:
+        try:
+            facts, error = function(tasks), None
+        except Exception as raised:  # noqa: BLE001 - carried over to the awaiting coroutine
+            facts, error = {}, raised
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(tell, facts, error)
+
+    def tell(facts: TaskFacts, error: Exception | None) -> None:
+        if future.done():
+            return
+        if error is None:
+            future.set_result(facts)
+        else:
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="analyze-facts", daemon=True).start()
+    return future
+
+
 def move_away(folder: Path) -> None:
     """Move everything of an output folder into `previous/<UTC time>/`."""
     old = [path for path in folder.iterdir() if path.name not in ("previous", LOCK)]
@@ -504,14 +509,8 @@ def parse(argv: Sequence[str]) -> tuple[settings.Settings, Choices] | settings.S
     """Read the command line; with --show-settings return the settings alone. Raises UsageError."""
     parser = Parser("analyze.pipeline", description=__doc__.splitlines()[0] if __doc__ else None)
     add_settings(parser, settings.PIPELINE, language())
-    parser.add_argument(
-        "--base-url", "--api-base", action="append", default=[], metavar="URL", help="a server; repeatable"
-    )
+    add_run_flags(parser)
     parser.add_argument("--target", metavar="AUTHOR", help="judge this author, where tasks list `solutions`")
-    parser.add_argument("--in-flight", type=int, metavar="N", help="requests out at a time, in all (16 an instance)")
-    parser.add_argument("--skip-bad", action="store_true", help="list unusable lines in rejects.jsonl and go on")
-    parser.add_argument("--update", action="store_true", help="ask again what changed since it was recorded")
-    parser.add_argument("--retry-failed", action="store_true", help="ask failed cells again, permanent failures too")
     parser.add_argument("--force-new", action="store_true", help="move what is there to previous/ and start afresh")
     args = parser.parse_args(argv)
     chosen = flags_of(args, settings.PIPELINE)

@@ -132,12 +132,15 @@ def to_json(value: object) -> bytes:
 def from_json(text: str | bytes) -> Any:
     """Read JSON as models and servers write it: lone surrogates and NaN too, which a strict reader refuses.
 
-    Raises json.JSONDecodeError.
+    Raises ValueError for everything that cannot be read, nesting without end included.
     """
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
-        return json.loads(text)
+        try:
+            return json.loads(text)
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
 
 
 def asked_of(body: Mapping[str, Any], url: str = CHAT_URL, sample: int = 0) -> str:

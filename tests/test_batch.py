@@ -92,7 +92,7 @@ def test_added_and_reordered_rows_ask_exactly_what_is_missing(batch):
 
 def test_ordered_puts_the_output_in_the_order_of_the_input(batch):
     write(batch.input, [row(n) for n in range(30)])
-    batch.run("--ordered")
+    assert batch.run("--ordered").returncode == 0
     assert [a["custom_id"] for a in lines(batch.output)] == [f"row-{n}" for n in range(30)]
 
 
@@ -131,9 +131,9 @@ def test_ctrl_c_finishes_what_is_in_flight_and_says_how_to_continue(batch):
     while batch.asked < 16:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=30)
     assert process.returncode == 130, err
-    assert f"continue with: python -m analyze.batch -i {batch.input}" in out
+    assert f"continue with: python -m analyze.batch -i {batch.input}" in err
     assert len(lines(batch.output)) == batch.asked, "all that was asked is recorded"
     for server in batch.servers:
         server.delay_s = 0.0
@@ -362,3 +362,146 @@ def test_show_settings_says_where_each_value_came_from(batch):
         "MODEL": "(default)",
         "ANALYZE_LANG": "(environment)",
     }
+
+
+def test_ordering_keeps_the_answers_of_rows_that_left_the_input(batch):
+    write(batch.input, [row(n) for n in range(15)])
+    batch.run()
+    write(batch.input, [row(n) for n in range(9, -1, -1)])
+    assert batch.run("--ordered").returncode == 0
+    ids = [a["custom_id"] for a in lines(batch.output)]
+    assert ids[:10] == [f"row-{n}" for n in range(9, -1, -1)]
+    assert sorted(ids) == sorted(f"row-{n}" for n in range(15))
+
+
+def test_update_with_another_model_asks_every_row_again(batch):
+    write(batch.input, [row(n) for n in range(6)])
+    batch.run()
+    for server in batch.servers:
+        server.model = "other-model"
+    assert batch.run("--update").returncode == 0
+    assert batch.asked == 12
+    assert {a["response"]["body"]["model"] for a in lines(batch.output)} == {"other-model"}
+
+
+@pytest.mark.parametrize("flags", [(), ("--update",), ("--retry-failed",)])
+def test_nothing_recorded_is_touched_before_a_server_is_found(batch, flags):
+    for server in batch.servers:
+        server.mode = "500"
+    write(batch.input, [row(0)])
+    batch.run()
+    for server in batch.servers:
+        server.mode = "ok"
+    write(batch.input, [row(n) for n in range(1, 8)])
+    batch.run()
+    before = batch.output.read_bytes(), batch.failed.read_bytes()
+    write(batch.input, [row(n, temperature=0.5) for n in range(8)])
+    for server in batch.servers:
+        server.stop()
+    assert batch.run(*flags).returncode == 3
+    assert (batch.output.read_bytes(), batch.failed.read_bytes()) == before
+    assert before[1]
+
+
+def test_when_all_servers_die_for_good_the_run_ends_and_leaves_the_rest_to_the_next(batch, monkeypatch):
+    code = (
+        "import sys, dataclasses; from analyze import core; "
+        "core.BULK = dataclasses.replace(core.BULK, unavailable_s=1.0); "
+        "core.Core.ask.__defaults__ = (core.BULK,); "
+        "from analyze.batch import main; sys.exit(main(sys.argv[1:]))"
+    )
+    for server in batch.servers:
+        server.delay_s = 0.05
+    write(batch.input, [row(n) for n in range(2000)])
+    urls = [flag for server in batch.servers for flag in ("--base-url", server.url)]
+    command = [sys.executable, "-c", code, "-i", batch.input, "-o", batch.output, *urls]
+    process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while batch.asked < 100:
+        time.sleep(0.01)
+    for server in batch.servers:
+        server.stop()
+    stopped = time.monotonic()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 3, err
+    assert time.monotonic() - stopped < 20
+    assert len(lines(batch.output)) + len(lines(batch.failed)) < 2000
+    assert len(lines(batch.failed)) <= 64
+
+
+@pytest.mark.parametrize("text", ["[" * 50_000, "9" * 5000, '"' + "x" * 100])
+def test_degenerate_structured_replies_are_failures_not_crashes(batch, text):
+    form = {"type": "json_schema", "json_schema": {"name": "label", "schema": SCHEMA}}
+    good = iter(['{"label":"a"}'] * 3)
+    for server in batch.servers:
+
+        async def reply(request, body):
+            from aiohttp import web
+
+            return web.json_response(chat_reply(next(good, text)))
+
+        server.handler = reply
+    write(batch.input, [row(n, response_format=form) for n in range(6)])
+    done = batch.run("--in-flight", "1")
+    assert done.returncode == 1, done.stderr
+    assert {f["error"]["code"] for f in lines(batch.failed)} == {"schema"}
+    assert len(lines(batch.output)) == 3
+
+
+def test_every_choice_must_fit_the_schema_not_only_the_first(batch):
+    form = {"type": "json_schema", "json_schema": {"name": "label", "schema": SCHEMA}}
+
+    async def reply(request, body):
+        from aiohttp import web
+
+        both = chat_reply('{"label":"a"}')
+        both["choices"].append(chat_reply('{"lab', "length")["choices"][0])
+        return web.json_response(both)
+
+    for server in batch.servers:
+        server.handler = reply
+    write(batch.input, [row(0, response_format=form, n=2)])
+    assert batch.run().returncode == 1
+    assert [f["error"]["code"] for f in lines(batch.failed)] == ["truncated"]
+
+
+def test_an_output_that_cannot_be_written_is_exit_2_without_a_traceback(batch):
+    write(batch.input, [row(0)])
+    (batch.folder / "folder.jsonl").mkdir()
+    (batch.folder / "file").write_text("x")
+    for output in (batch.folder / "folder.jsonl", batch.folder / "file" / "answers.jsonl"):
+        batch.output = output
+        done = batch.run()
+        assert done.returncode == 2, done.stderr
+        assert "Traceback" not in done.stderr and str(batch.folder) in done.stderr
+
+
+def test_a_full_disk_is_exit_4_and_the_same_command_continues(batch):
+    write(batch.input, [row(n) for n in range(200)])
+    urls = [flag for server in batch.servers for flag in ("--base-url", server.url)]
+    command = [sys.executable, "-m", "analyze.batch", "-i", str(batch.input), "-o", str(batch.output), *urls]
+    limited = f"ulimit -f 16; trap '' XFSZ; exec {' '.join(command)}"
+    done = subprocess.run(["bash", "-c", limited], capture_output=True, text=True, env={**os.environ})
+    assert done.returncode == 4, done.stderr
+    assert "make room" in done.stderr and "Traceback" not in done.stderr
+    kept = len(lines(batch.output))
+    assert 0 < kept < 200
+    assert batch.run().returncode == 0
+    assert len({a["custom_id"] for a in lines(batch.output)}) == 200
+
+
+def test_control_characters_in_ids_never_reach_the_terminal(batch):
+    evil = {**row(0), "custom_id": "a\u001b[2Jb"}
+    write(batch.input, [evil])
+    batch.run()
+    write(batch.input, [{**evil, "body": row(1)["body"]}])
+    done = batch.run()
+    assert done.returncode == 2
+    assert "\x1b" not in done.stderr + done.stdout
+    assert "\\x1b[2J" in done.stderr
+
+
+def test_an_input_that_can_be_read_only_once_is_refused(batch):
+    os.mkfifo(batch.input)
+    done = batch.run()
+    assert done.returncode == 2
+    assert "regular file" in done.stderr

@@ -12,7 +12,7 @@ from pathlib import Path
 import analyze
 
 ROOT = Path(analyze.__file__).parent
-WORDS = {"errors", "files", "lang", "loops", "records", "settings", "tiny_model", "_version"}
+WORDS = {"console", "errors", "files", "lang", "loops", "records", "settings", "tiny_model", "_version"}
 RUN_READERS = {"runs.journal", "runs.manifest"}
 JOBS = {"batch", "pipeline", "per_task", "classify", "infer", "annotate"}
 

@@ -269,7 +269,7 @@ def test_ctrl_c_ends_with_130_and_the_command_to_continue(served):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "Continue with: python -m analyze.pipeline --in-flight 4" in err
+    assert "continue with: python -m analyze.pipeline --in-flight 4" in err
     assert served.cells == served.asked
     for server in served.servers:
         server.delay_s = 0.0
@@ -417,3 +417,38 @@ def test_ports_where_nobody_listens_are_named(measured):
     done = measured.run(VLLM_PORTS=str(port))
     assert done.returncode == 3
     assert f"http://localhost:{port}/v1" in done.stderr
+
+
+def test_a_refused_run_leaves_every_file_as_it_was(served):
+    served.run()
+    before = {path.name: path.read_bytes() for path in served.out.iterdir() if path.is_file()}
+    some_tasks(served.input, 1)
+    for server in served.servers:
+        server.model = "other"
+    assert served.run().returncode == 2
+    for server in served.servers:
+        server.stop()
+    assert served.run("--force-new").returncode == 3
+    assert {path.name: path.read_bytes() for path in served.out.iterdir() if path.is_file()} == before
+
+
+def test_the_command_to_continue_does_not_start_afresh(served):
+    for server in served.servers:
+        server.delay_s = 0.3
+    process = served.start("--in-flight", "4", "--force-new")
+    while served.asked < 4:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "continue with: python -m analyze.pipeline --in-flight 4\n" in err
+
+
+def test_no_server_is_told_at_once_however_many_solutions_there_are_to_measure(measured):
+    measured.env["ANALYZE_ENGINE"] = "fleet"
+    tasks = lines(TASKS)
+    many = [{**task, "task_id": f"{task['task_id']}-{copy}"} for copy in range(20) for task in tasks]
+    measured.input.write_text("".join(json.dumps(task) + "\n" for task in many))
+    started = time.monotonic()
+    assert measured.run(VLLM_PORTS=str(free_port())).returncode == 3
+    assert time.monotonic() - started < 20

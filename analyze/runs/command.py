@@ -5,14 +5,22 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
 from typing import NoReturn
 
 from analyze.errors import EXIT_BUG, AnalyzeError, Interrupted, UsageError
-from analyze.lang import Lang
+from analyze.lang import Lang, language
 from analyze.settings import Setting, Settings
+
+INTERRUPTED: dict[Lang, str] = {"en": "Interrupted; everything recorded is safe.", "zh": "已中断，已记录的结果都在。"}
+CONTINUE: dict[Lang, str] = {"en": "continue with: {command}", "zh": "继续运行: {command}"}
+AGAIN: dict[Lang, str] = {"en": "call it again to continue", "zh": "再次调用即可继续"}
+STARTS_AFRESH = ("--force-new",)
 
 
 class Parser(argparse.ArgumentParser):
@@ -33,6 +41,22 @@ def add_settings(parser: argparse.ArgumentParser, settings: Sequence[Setting], l
     parser.add_argument("--show-settings", action="store_true", help="print each setting and where it came from")
 
 
+def add_run_flags(parser: argparse.ArgumentParser) -> None:
+    """Add what every job that asks servers understands."""
+    add = parser.add_argument
+    add("--base-url", "--api-base", action="append", default=[], metavar="URL", help="a server; repeatable")
+    add("--in-flight", type=_positive, metavar="N", help="requests out at a time, in all (16 an instance)")
+    add("--skip-bad", action="store_true", help="list unusable lines and go on without them")
+    add("--update", action="store_true", help="ask again what changed since it was recorded")
+    add("--retry-failed", action="store_true", help="ask failed rows again, permanent failures too")
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 up")
+    return int(text)
+
+
 def flags_of(args: argparse.Namespace, settings: Sequence[Setting]) -> Settings:
     """Return the settings that the parsed flags, the environment and the defaults give."""
     return Settings(settings, {s.key: getattr(args, s.key, None) for s in settings})
@@ -42,12 +66,14 @@ def run_command(job: Callable[[Sequence[str]], int], argv: Sequence[str] | None 
     """Run `job` with its arguments and return the exit code; errors that users can act on are printed, not raised."""
     argv = sys.argv[1:] if argv is None else argv
     _let_streams_survive()
+    signal.signal(signal.SIGTERM, _as_ctrl_c)
     try:
         return job(argv)
     except AnalyzeError as error:
         _say(f"error: {error}")
         return error.exit_code
     except KeyboardInterrupt:
+        _say(str(interrupted(language())))
         return Interrupted.exit_code
     except BrokenPipeError:
         # The reader of our output went away (`| head`); stdout is closed for good, and must not be flushed at exit.
@@ -59,18 +85,28 @@ def run_command(job: Callable[[Sequence[str]], int], argv: Sequence[str] | None 
         return EXIT_BUG
 
 
-def command_line() -> str:
-    """Return the command that is running, as one would type it to continue.
+def interrupted(lang: Lang) -> Interrupted:
+    """Return the error of a run that was stopped, with the command that continues it."""
+    typed = command_line()
+    return Interrupted(INTERRUPTED[lang], cure=CONTINUE[lang].format(command=typed) if typed else AGAIN[lang])
 
-    `ANALYZE_COMMAND` is what a script says that was typed, where it was not this.
+
+def command_line() -> str | None:
+    """Return the command that is running, as one would type it to continue; None where it is a script or a notebook.
+
+    `ANALYZE_COMMAND` is what a script says that was typed, where it was not this. What starts afresh is left out.
     """
     if typed := os.environ.get("ANALYZE_COMMAND"):
         return typed
-    main = sys.modules["__main__"]
-    spec = getattr(main, "__spec__", None)
-    if spec is not None and spec.name not in ("__main__", "analyze.__main__"):
-        return shlex.join(["python", "-m", spec.name.removesuffix(".__main__"), *sys.argv[1:]])
-    return shlex.join(["analyze", *sys.argv[1:]])
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    flags = [flag for flag in sys.argv[1:] if flag not in STARTS_AFRESH]
+    if spec is not None and spec.name.startswith("analyze."):
+        return shlex.join(["python", "-m", spec.name.removesuffix(".__main__"), *flags])
+    return shlex.join(["analyze", *flags]) if Path(sys.argv[0]).name == "analyze" else None
+
+
+def _as_ctrl_c(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def _let_streams_survive() -> None:

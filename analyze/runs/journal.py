@@ -24,8 +24,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from analyze.errors import InputError, OutputHeldError, OutputLostError
-from analyze.files import whole_file
+from analyze.errors import InputError, OutputHeldError, OutputLostError, UsageError
+from analyze.files import output_errors, whole_file
 from analyze.records import Answer, Failure, FailureKind, Outcome, from_json, to_json
 
 FIRST_BYTES = b'{"id":"batch_req_'
@@ -47,12 +47,14 @@ class RunLock:
     def __init__(self, path: Path) -> None:
         """Take the lock or raise OutputHeldError, naming who holds it."""
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self._locked()
-        self._file.truncate(0)
-        started = datetime.now(UTC).isoformat(timespec="seconds")
-        self._file.write(to_json({"pid": os.getpid(), "host": socket.gethostname(), "started": started}) + b"\n")
-        self._file.flush()
+        with output_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._locked()
+            self._file.truncate(0)
+            started = datetime.now(UTC).isoformat(timespec="seconds")
+            holder = {"pid": os.getpid(), "host": socket.gethostname(), "started": started}
+            self._file.write(to_json(holder) + b"\n")
+            self._file.flush()
 
     def _locked(self) -> IO[bytes]:
         while True:
@@ -82,26 +84,25 @@ class _Appender:
     """A file that only grows, by whole lines."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        drop_torn_tail(path)
         self.path = path
-        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        with output_errors(path):
+            drop_torn_tail(path)
+            self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        self._open = True
         self._unsynced = 0
         self._synced_at = time.monotonic()
 
     def append(self, line: bytes) -> None:
         """Hand one line to the operating system. Raises OutputLostError, leaving no part of the line behind."""
         size = os.fstat(self._fd).st_size
-        try:
-            rest = memoryview(line)
-            while rest:
-                rest = rest[os.write(self._fd, rest) :]
-        except OSError as error:
-            os.ftruncate(self._fd, size)
-            raise OutputLostError(
-                f"{self.path}: {error.strerror}; everything recorded before is safe",
-                cure="make room, then run the same command again",
-            ) from error
+        with output_errors(self.path):
+            try:
+                rest = memoryview(line)
+                while rest:
+                    rest = rest[os.write(self._fd, rest) :]
+            except OSError:
+                os.ftruncate(self._fd, size)
+                raise
         self._unsynced += 1
         if self._unsynced >= SYNC_AFTER_LINES or time.monotonic() - self._synced_at >= SYNC_AFTER_S:
             self.sync()
@@ -109,10 +110,15 @@ class _Appender:
     def sync(self) -> None:
         if os.fstat(self._fd).st_nlink == 0:
             raise OutputLostError(f"{self.path} was removed while the run wrote to it", cure="run the command again")
-        os.fsync(self._fd)
+        with output_errors(self.path):
+            os.fsync(self._fd)
         self._unsynced, self._synced_at = 0, time.monotonic()
 
     def close(self) -> None:
+        """Sync and close; a second call does nothing."""
+        if not self._open:
+            return
+        self._open = False
         try:
             if self._unsynced:
                 self.sync()
@@ -173,10 +179,13 @@ class Journal:
 
 def refuse_foreign(path: Path) -> None:
     """Raise InputError for a file that does not begin as a journal does, before anything of it could be cut."""
-    if not path.exists():
+    try:
+        with open(path, "rb") as file:
+            start = file.read(len(FIRST_BYTES))
+    except FileNotFoundError:
         return
-    with open(path, "rb") as file:
-        start = file.read(len(FIRST_BYTES))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}", cure="give another output") from error
     if not FIRST_BYTES.startswith(start):
         cure = "give another output, or move this file away"
         raise InputError("this file was not written by a run of ours", path=str(path), line=1, cure=cure)
@@ -229,7 +238,7 @@ def read_outcomes(path: Path) -> Iterator[Outcome]:
 def encode(outcome: Outcome) -> bytes:
     record: dict[str, Any] = {
         "id": f"batch_req_{outcome.asked[:24]}",
-        "custom_id": outcome.custom_id or outcome.id,
+        "custom_id": outcome.id if outcome.custom_id is None else outcome.custom_id,
         "response": None,
         "error": None,
         "asked": outcome.asked,

@@ -12,12 +12,12 @@ SHOWN = 3
 
 
 class Plan:
-    """Sorts rows into done and left. Counts as it goes: `read`, `done`, `failed_before` (kept as they are)."""
+    """Sorts rows into done and left; `done` counts the answered ones it has passed."""
 
     def __init__(self, seen: Mapping[str, Seen], *, retry_failed: bool = False) -> None:
         self._seen = seen
         self._retry_failed = retry_failed
-        self.read = self.done = self.failed_before = 0
+        self.done = 0
 
     def left(self, requests: Iterable[Request]) -> Iterator[Request]:
         """Yield the requests that no record answers: the new ones, and failures that may end better this time.
@@ -25,7 +25,6 @@ class Plan:
         Raises MixedRunError at a row that was recorded with other content.
         """
         for request in requests:
-            self.read += 1
             known = self._seen.get(request.id)
             if known is None:
                 yield request
@@ -35,13 +34,22 @@ class Plan:
                 self.done += 1
             elif known.failed in TRANSIENT or self._retry_failed:
                 yield request
-            else:
-                self.failed_before += 1
 
 
-def changed_ids(requests: Iterable[Request], seen: Mapping[str, Seen]) -> list[str]:
-    """Return the ids that are recorded with another content than they have now."""
-    return [r.id for r in requests if r.id in seen and seen[r.id].asked != r.asked]
+def stale(
+    requests: Iterable[Request], seen: Mapping[str, Seen], *, retry_failed: bool = False
+) -> tuple[list[str], list[str]]:
+    """Return the ids recorded with another content than they have now, and those whose failure is to be tried again."""
+    changed, again = [], []
+    for request in requests:
+        known = seen.get(request.id)
+        if known is None:
+            continue
+        if known.asked != request.asked:
+            changed.append(request.id)
+        elif known.failed is not None and (retry_failed or known.failed in TRANSIENT):
+            again.append(request.id)
+    return changed, again
 
 
 def mixed(ids: list[str]) -> MixedRunError:

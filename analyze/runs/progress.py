@@ -6,6 +6,7 @@ import sys
 import time
 from typing import TextIO
 
+from analyze.console import printable
 from analyze.lang import Lang
 
 WORDS: dict[Lang, dict[str, str]] = {
@@ -50,6 +51,7 @@ class Progress:
 
     def note(self, text: str) -> None:
         """Say something without tearing the bar."""
+        text = printable(text)
         if self._bar is not None:
             self._bar.write(text, file=self._stream)
         else:

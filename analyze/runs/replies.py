@@ -10,10 +10,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
-
 from analyze.errors import ConstraintIgnoredError
-from analyze.records import Answer, Body, Failure, FailureKind, Outcome, Request, to_json
+from analyze.records import Answer, Body, Failure, FailureKind, Outcome, Request, from_json, to_json
 
 RAW_SHOWN = 300
 
@@ -56,17 +54,21 @@ class ReplyCheck:
         )
 
     def _problem(self, answer: Answer, key: bytes, schema: dict[str, Any]) -> tuple[FailureKind, str] | None:
-        message = (answer.body.get("choices") or [{}])[0].get("message") or {}
-        if message.get("refusal"):
-            return "refused", str(message["refusal"])
-        if answer.finish_reason != "stop":
-            return "truncated", f"finish_reason is {answer.finish_reason!r}, not 'stop'"
-        try:
-            value = orjson.loads(answer.text)
-        except orjson.JSONDecodeError as error:
-            return "schema", f"no JSON: {error}"
-        violation = self._violation(key, schema, value)
-        return None if violation is None else ("schema", violation)
+        """Return what is wrong with the first choice that is not as asked; None when all are."""
+        for choice in answer.body["choices"]:
+            message = choice.get("message") or {}
+            if message.get("refusal"):
+                return "refused", str(message["refusal"])
+            if choice.get("finish_reason") != "stop":
+                return "truncated", f"finish_reason is {choice.get('finish_reason')!r}, not 'stop'"
+            try:
+                value = from_json(choice.get("text") or message.get("content") or "")
+            except ValueError as error:
+                return "schema", f"no JSON: {error}"
+            violation = self._violation(key, schema, value)
+            if violation is not None:
+                return "schema", violation
+        return None
 
     def _fits_loosely(self, text: str, key: bytes, schema: dict[str, Any]) -> bool:
         """Whether the schema was applied and only a control character inside a string spoils the JSON.
@@ -75,7 +77,7 @@ class ReplyCheck:
         """
         try:
             value = json.loads(text, strict=False)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             return False
         return self._violation(key, schema, value) is None
 
@@ -95,7 +97,8 @@ class ReplyCheck:
 def _schema_of(body: Body) -> dict[str, Any] | None:
     wanted = body.get("response_format")
     if isinstance(wanted, Mapping) and wanted.get("type") == "json_schema":
-        schema = (wanted.get("json_schema") or {}).get("schema")
+        form = wanted.get("json_schema")
+        schema = form.get("schema") if isinstance(form, Mapping) else None
         return schema if isinstance(schema, dict) else None
     constraint = body.get("structured_outputs")
     schema = constraint.get("json") if isinstance(constraint, Mapping) else None
