@@ -1,12 +1,16 @@
 """The only sockets to models: one asyncio loop that sends, fails over, probes, and waits for servers to return.
 
     request ──> pick an instance ──> exchange ──> reply
-                  ▲                     ├─ refused, reset, cut: the instance's fault: another one, at once
-                  │                     ├─ 5xx: another one; the same from two instances is the row's own fault
-                  └── wait while all ───┴─ 429, 503: busy, not broken: wait a little, then the least loaded
-                      are out
-The decisions are `fleet`'s. This module is the border where the errors of aiohttp become ours, and it is the only
-owner of retries. It knows nothing of the OpenAI SDK, of rows, files or jobs.
+                  ▲                     ├─ refused, reset, cut, garbled: the instance's fault: another one, at once
+                  │                     ├─ 5xx: another one; the row's fault once two that answered others say it
+                  │                     ├─ 401, 403, 404, 3xx: another one; the row's fault once a second says it
+                  └── wait while all ───┴─ 429, 503: busy, not broken: it rests, another one takes the request
+                      are out or rest
+Attempts bound the failures of a request, patience its waiting. Patience is the fleet's: it counts from when no
+instance was of use any more, so that the thousandth request does not wait as long again as the first.
+
+The decisions are `fleet`'s, the meaning of replies is `server_replies`'. This module is the border where the errors
+of aiohttp become ours, and it is the only owner of retries. It knows nothing of the OpenAI SDK, of files or jobs.
 """
 
 from __future__ import annotations
@@ -24,23 +28,27 @@ import orjson
 
 from analyze import settings
 from analyze.fleet import Fleet, Instance
-from analyze.records import Answer, Body, Failure, FailureKind, Outcome, Request, from_json, to_json
+from analyze.records import Answer, Body, Failure, FailureKind, Outcome, Request, to_json
+from analyze.server_replies import kind_of_refusal, retry_after_s, whole_body
 
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 4
-"""Tries of one request in all that reached a server, over different instances where there are any."""
+"""Tries of one request that reached a server which was not busy, over different instances where there are any."""
 
-BUSY_WAIT_S = 0.5
-BUSY_WAIT_MAX_S = 10.0
-"""Pause after 429 or 503 without Retry-After (vLLM's 503 has none), doubled each time."""
+BUSY = frozenset({429, 503})
+"""Overload (vLLM's admission limits) or an engine that just died: waiting is right for the first, and after the second
+the connection is refused within a second. Neither is a strike, neither is an attempt."""
+
+REFUSALS = frozenset({401, 403, 404, *range(300, 400)})
+"""What a server says that has another key, model or address than the rest, as well as to a request that is wrong."""
 
 KEEPALIVE_S = 4.0
 """Idle connections are closed before the server closes them (uvicorn: after 5 s), or a send could meet a reset."""
 
 PROBE_TIMEOUT_S = 5.0
 
-GARBLED = "a garbled or aborted reply"
+SLOW = "no answer in time"
 
 INSTANCE_HEADER = "x-analyze-instance"
 
@@ -51,16 +59,25 @@ _HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "conte
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Bounds of one attempt in seconds, None for none; `unavailable_s` bounds the wait while all servers are out."""
+    """Bounds of one attempt in seconds, None for none; `unavailable_s` is the patience while no server is of use.
+
+    A request may run out of time at `slow_asks` different instances before that is its failure.
+    """
 
     connect_s: float | None = settings.CONNECT_TIMEOUT_S
     read_s: float | None = settings.REQUEST_TIMEOUT_S
     total_s: float | None = None
     unavailable_s: float = settings.SINGLE_UNAVAILABLE_TIMEOUT_S
+    slow_asks: int = 1
 
 
 SINGLE = Timeouts()
-BULK = Timeouts(read_s=None, total_s=settings.REQUEST_TIMEOUT_S, unavailable_s=settings.BULK_UNAVAILABLE_TIMEOUT_S)
+BULK = Timeouts(
+    read_s=None,
+    total_s=settings.REQUEST_TIMEOUT_S,
+    unavailable_s=settings.BULK_UNAVAILABLE_TIMEOUT_S,
+    slow_asks=2,
+)
 
 
 @dataclass(slots=True)
@@ -83,7 +100,6 @@ class InstanceReport:
 
     url: str
     models: tuple[str, ...] = ()
-    max_model_len: int | None = None
     problem: str | None = None
 
 
@@ -97,7 +113,7 @@ class CoreError(Exception):
 
 
 class Unavailable(CoreError):
-    """All instances are out, or every attempt failed."""
+    """No instance was of use for as long as there was patience, or every attempt failed."""
 
 
 class TimedOut(CoreError):
@@ -116,32 +132,53 @@ class _InstanceFault(Exception):
         self.gone = gone
 
 
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One request as every attempt sends it."""
+
+    method: str
+    path: str
+    content: bytes | None
+    headers: Headers | None
+    timeouts: Timeouts
+    stream: bool
+    parse: Callable[[bytes], Body] | None
+
+
 @dataclass(slots=True)
 class _Tries:
-    """What one request has been through so far."""
+    """What one request has been through so far. Times in seconds of `_now`."""
 
     patience_s: float
-    attempts: int = 0
-    busy: int = 0
-    avoid: list[Instance] = field(default_factory=list)  # failed this request
-    erred: list[Instance] = field(default_factory=list)  # answered it with 5xx
+    sent: int = 0  # reached a server, busy ones included
+    attempts: int = 0  # of these, reached one that was not busy
+    slow: int = 0
+    avoid: list[Instance] = field(default_factory=list)  # failed or refused this request
+    witnesses: set[Instance] = field(default_factory=set)  # failed it with 5xx, and had answered the request before
+    refusal: Reply | None = None  # the first, while a second opinion is sought
+    busy: Reply | None = None  # what is handed over when patience ends here
+    waiting_since: float | None = None  # since when nobody has really taken it
     last: str = "nothing was sent"
-    last_url: str | None = None
-    give_up_at: float | None = None  # set by the first trouble
 
-    def trouble(self, instance: Instance, reason: str, now: float) -> None:
-        self.last, self.last_url = f"{instance.url}: {reason}", instance.url
+    def trouble(self, instance: Instance, reason: str, *, gone: bool = False) -> None:
+        self.last, self.busy = f"{instance.url}: {reason}", None
         self.avoid.append(instance)
-        self.patience_starts(now)
+        if not gone:
+            self.sent += 1
+            self.attempts += 1
+            self.waiting_since = None
 
-    def patience_starts(self, now: float) -> float:
-        """Return when to give up; the first call sets it."""
-        if self.give_up_at is None:
-            self.give_up_at = now + self.patience_s
-        return self.give_up_at
+    def told_busy(self, reply: Reply) -> None:
+        self.sent += 1
+        self.last, self.busy = f"{reply.instance.url}: HTTP {reply.status}", reply
+        self.wait()
+
+    def wait(self) -> None:
+        if self.waiting_since is None:
+            self.waiting_since = _now()
 
     def unavailable(self, message: str) -> Unavailable:
-        return Unavailable(f"{message}; last: {self.last}", self.last_url, self.attempts)
+        return Unavailable(f"{message}; last: {self.last}", self.avoid[-1].url if self.avoid else None, self.sent)
 
 
 class Core:
@@ -154,6 +191,12 @@ class Core:
         self._session: aiohttp.ClientSession | None = None
         self._prober: asyncio.Task[None] | None = None
         self._returned = asyncio.Event()  # set whenever an instance comes back
+        self._given_up_on: float | None = None  # since when the fleet stood still when patience with it ended
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether a request has waited in vain as long as it may, and no instance has been of use ever since."""
+        return self._given_up_on is not None and self._given_up_on == self.fleet.standstill_since
 
     async def aclose(self) -> None:
         """Stop probing and close every connection."""
@@ -183,106 +226,148 @@ class Core:
         headers: Headers | None = None,
         timeouts: Timeouts = SINGLE,
         stream: bool = False,
-        parse: Callable[[bytes], Body | None] | None = None,
+        parse: Callable[[bytes], Body] | None = None,
     ) -> Reply:
         """Send one request, again elsewhere where an instance fails it, and return the reply, whatever its status.
 
         `path` follows the base URL, as in `/chat/completions`. With `stream`, an event stream is handed over as it
-        comes, and the instance counts as loaded until `Reply.close` is called. `parse` reads the body of a good
-        reply; where it makes nothing of it, that is the instance's fault. Raises Unavailable, TimedOut.
+        comes, and the instance counts as loaded until it ends or `Reply.close` is called. `parse` reads the body of a
+        good reply; a ValueError from it is the instance's fault. Raises Unavailable, TimedOut.
         """
+        call = _Call(method, path, content, headers, timeouts, stream, parse)
         tries = _Tries(timeouts.unavailable_s)
         while True:
             instance = await self._next_instance(tries)
+            if instance is None:
+                if tries.busy is not None:
+                    return tries.busy
+                raise tries.unavailable(self._nobody())
             try:
-                reply = await self._exchange(instance, method, path, content, headers, timeouts, stream)
+                reply = await self._attempt(instance, call)
             except _InstanceFault as fault:
-                tries.attempts += not fault.gone
                 self._failed(instance, str(fault), gone=fault.gone)
-                tries.trouble(instance, str(fault), _now())
+                tries.trouble(instance, str(fault), gone=fault.gone)
             except TimeoutError:
-                self._failed(instance, "no answer in time")
-                raise TimedOut(f"{instance.url}: no answer in time", instance.url, tries.attempts + 1) from None
+                self._failed(instance, SLOW)
+                tries.trouble(instance, SLOW)
+                tries.slow += 1
+                if tries.slow >= timeouts.slow_asks or not self.fleet.has_other(instance):
+                    raise TimedOut(tries.last, instance.url, tries.sent) from None
             else:
-                tries.attempts += 1
-                reply.attempts = tries.attempts
-                to_parse = parse is not None and reply.status == 200
-                reply.value = parse(reply.body) if parse is not None and to_parse else None
-                if not await self._ask_again(reply, tries, garbled=to_parse and reply.value is None):
+                final = self._is_final(reply, tries)
+                reply.attempts = tries.sent
+                if final:
                     return reply
-            if tries.attempts >= ATTEMPTS or _now() >= tries.patience_starts(_now()):
+            if tries.attempts >= ATTEMPTS:
                 raise tries.unavailable(f"gave up after {tries.attempts} attempts")
 
-    async def _next_instance(self, tries: _Tries) -> Instance:
-        """Return an instance that is up, waiting for one while all are out, as long as the request has patience."""
-        while (instance := self.fleet.pick(tries.avoid)) is None:
-            left_s = tries.patience_starts(_now()) - _now()
+    # -- waiting for an instance -------------------------------------------------------------------------------
+
+    async def _next_instance(self, tries: _Tries) -> Instance | None:
+        """Return the instance to ask, waiting while all are out or at rest; None when patience is used up."""
+        while (instance := self.fleet.pick(_now(), tries.avoid)) is None:
+            tries.wait()
+            left_s = self._patience_left_s(tries)
             if left_s <= 0:
-                reasons = "; ".join(f"{i.url}: {i.reason}" for i in self.fleet.instances)
-                raise Unavailable(f"no server is up ({reasons})", tries.last_url, tries.attempts)
+                return None
+            wakes_at = self.fleet.wakes_at(tries.avoid)
             self._returned.clear()
-            try:
-                async with asyncio.timeout(left_s):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left_s if wakes_at is None else min(left_s, wakes_at - _now())):
                     await self._returned.wait()
-            except TimeoutError:
-                continue
         return instance
 
-    async def _ask_again(self, reply: Reply, tries: _Tries, *, garbled: bool) -> bool:
-        """Judge a reply: False hands it to the caller, True asks again, somewhere else if it can be."""
-        instance, status = reply.instance, reply.status
-        last_try = tries.attempts >= ATTEMPTS
-        if status in (429, 503):
-            # Overload (vLLM's admission limits) or an engine that just died: waiting is right for the first, and
-            # after the second the connection is refused within a second. Neither is a strike.
-            if not last_try:
-                await asyncio.sleep(_retry_after_s(reply) or min(BUSY_WAIT_MAX_S, BUSY_WAIT_S * 2**tries.busy))
-                tries.busy += 1
-            return not last_try
-        if garbled:
-            self._failed(instance, GARBLED)
-            tries.trouble(instance, GARBLED, _now())
-            return True
-        if status < 500:
-            self.fleet.answered(instance)
-            return False
-        if any(earlier is not instance for earlier in tries.erred):
-            self.fleet.forgiven(tries.erred)
-            return False
-        self._failed(instance, f"HTTP {status}")
-        tries.erred.append(instance)
-        tries.trouble(instance, f"HTTP {status}", _now())
-        return not last_try
+    def _patience_left_s(self, tries: _Tries) -> float:
+        """Return how long the request may still wait; take note when the fleet itself has used the patience up."""
+        now, still_since = _now(), self.fleet.standstill_since
+        since = [start for start in (tries.waiting_since, still_since) if start is not None]
+        left_s = min(since, default=now) + tries.patience_s - now
+        if left_s > 0:
+            return left_s
+        if now - (self.fleet.next_probe_at() or now) > 2 * PROBE_TIMEOUT_S:
+            return PROBE_TIMEOUT_S  # the loop was not run for a while: look before giving up
+        if still_since is not None and still_since + tries.patience_s <= now:
+            self._given_up_on = still_since
+        return left_s
 
-    async def _exchange(
-        self,
-        instance: Instance,
-        method: str,
-        path: str,
-        content: bytes | None,
-        headers: Headers | None,
-        timeouts: Timeouts,
-        stream: bool,
-    ) -> Reply:
-        """Make one attempt. Raises _InstanceFault, TimeoutError. The load is given back on every way out."""
+    def _nobody(self) -> str:
+        reasons = "; ".join(f"{i.url}: {i.reason or 'at rest'}" for i in self.fleet.instances)
+        return f"no server {'takes the request' if self.fleet.up else 'is up'} ({reasons})"
+
+    # -- what a reply means for the request and its instance ---------------------------------------------------
+
+    def _is_final(self, reply: Reply, tries: _Tries) -> bool:
+        """Judge a reply: True hands it to the caller, False asks again, somewhere else if it can be."""
+        if reply.status in BUSY:
+            tries.told_busy(reply)
+            self.fleet.busy(reply.instance, _now(), retry_after_s(reply.headers))
+            return self._patience_left_s(tries) <= 0
+        if reply.status >= 500:
+            return self._is_the_rows_fault(reply, tries)
+        if reply.status in REFUSALS and tries.refusal is None and self.fleet.has_other(reply.instance):
+            tries.trouble(reply.instance, f"HTTP {reply.status}")
+            tries.refusal = reply
+            return tries.attempts >= ATTEMPTS
+        tries.sent += 1
+        if reply.chunks is None:
+            self.fleet.answered(reply.instance)
+        if reply.status < 300 and tries.refusal is not None:
+            self._hold_out_who_alone_refused(tries.refusal, reply)
+        return True
+
+    def _is_the_rows_fault(self, reply: Reply, tries: _Tries) -> bool:
+        """Judge a 5xx. Two instances whose last reply was an answer do not break at once by chance: the row did it.
+
+        Those that have failed other rows too, or answered none yet, are no witnesses: half a fleet may be broken.
+        """
+        instance, reason = reply.instance, f"HTTP {reply.status}"
+        if instance.proven:
+            tries.witnesses.add(instance)
+        self._failed(instance, reason)
+        tries.trouble(instance, reason)
+        if len(tries.witnesses) > 1:
+            self.fleet.forgiven(tries.witnesses)
+            return True
+        return tries.attempts >= ATTEMPTS
+
+    def _hold_out_who_alone_refused(self, refusal: Reply, answer: Reply) -> None:
+        refuser = refusal.instance
+        if refuser is not answer.instance and refuser.is_up:
+            reason = f"HTTP {refusal.status}, where {answer.instance.url} answers"
+            self.hold_out(refuser, reason)
+            self._say_out(refuser, reason)
+
+    # -- one attempt -------------------------------------------------------------------------------------------
+
+    async def _attempt(self, instance: Instance, call: _Call) -> Reply:
+        """Ask this instance once. Raises _InstanceFault, TimeoutError."""
+        reply = await self._exchange(instance, call)
+        if call.parse is not None and reply.status == 200:
+            try:
+                reply.value = call.parse(reply.body)
+            except ValueError as error:
+                raise _InstanceFault(f"a garbled reply: {error}") from error
+        return reply
+
+    async def _exchange(self, instance: Instance, call: _Call) -> Reply:
+        """Send, and read the reply, or the beginning of a stream. The load is given back on every way out."""
         load = _Load(self.fleet, instance)
-        limits = aiohttp.ClientTimeout(
-            total=timeouts.total_s, sock_connect=timeouts.connect_s, sock_read=timeouts.read_s
-        )
+        bounds = call.timeouts
+        limits = aiohttp.ClientTimeout(total=bounds.total_s, sock_connect=bounds.connect_s, sock_read=bounds.read_s)
         try:
             with _translated():
                 response = await self._open().request(
-                    method,
-                    instance.url + path,
-                    data=content,
-                    headers=self._authorization if headers is None else headers,
+                    call.method,
+                    instance.url + call.path,
+                    data=call.content,
+                    headers=self._authorization if call.headers is None else call.headers,
                     timeout=limits,
                     allow_redirects=False,
                 )
                 reply = Reply(response.status, _end_to_end_headers(response, instance), instance)
-                if stream and response.status < 400 and response.content_type == "text/event-stream":
-                    reply.chunks = _chunks(response, instance)
-                    reply.close = _in_turn(response.close, load.give_back)
+                if call.stream and response.status < 400 and response.content_type == "text/event-stream":
+                    streamed = _Stream(self, response, load)
+                    reply.chunks, reply.close = streamed.chunks(), streamed.close
                     return reply
                 reply.body = await response.read()
         except BaseException:
@@ -308,17 +393,21 @@ class Core:
         """Ask one row and return what became of it; never raises for anything a server or a row can do."""
         started = _now()
         headers = {**self._authorization, "Content-Type": "application/json"}
-        path, content = request.url.removeprefix("/v1"), to_json(request.body)
         try:
             reply = await self.request(
-                "POST", path, content=content, headers=headers, timeouts=timeouts, parse=_whole_body
+                "POST",
+                request.url.removeprefix("/v1"),
+                content=to_json(request.body),
+                headers=headers,
+                timeouts=timeouts,
+                parse=lambda raw: whole_body(raw, request.url),
             )
         except CoreError as error:
             kind: FailureKind = "timeout" if isinstance(error, TimedOut) else "server"
             return _failure(request, kind, str(error), error.instance, error.attempts)
         url = reply.instance.url
         if reply.value is None:
-            kind, message = _kind_of_refusal(reply.status, reply.body)
+            kind, message = kind_of_refusal(reply.status, reply.body)
             return _failure(request, kind, message, url, reply.attempts, reply.status)
         latency_s = round(_now() - started, 4)
         return Answer(request.id, request.asked, reply.value, url, reply.attempts, latency_s, request.custom_id)
@@ -341,8 +430,13 @@ class Core:
 
     def _failed(self, instance: Instance, reason: str, *, gone: bool = False) -> None:
         if self.fleet.failed(instance, reason, _now(), gone=gone):
-            self.on_change(f"{instance.url} is out: {reason}; its requests go to the {len(self.fleet.up)} others")
+            self._say_out(instance, reason)
         self._start_probing()
+
+    def _say_out(self, instance: Instance, reason: str) -> None:
+        left = len(self.fleet.up)
+        others = f"its requests go to {'the other one' if left == 1 else f'the {left} others'}"
+        self.on_change(f"{instance.url} is out: {reason}; {others if left else 'no server is left, requests wait'}")
 
     def _start_probing(self) -> None:
         if self.fleet.next_probe_at() is not None and (self._prober is None or self._prober.done()):
@@ -384,12 +478,10 @@ class Core:
         if status != 200:
             return InstanceReport(instance.url, problem=f"/models says HTTP {status}")
         try:
-            cards = orjson.loads(body)["data"]
-            models = tuple(sorted(str(card["id"]) for card in cards))
-            lengths = [int(card["max_model_len"]) for card in cards if card.get("max_model_len")]
-        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+            models = tuple(sorted(str(card["id"]) for card in orjson.loads(body)["data"]))
+        except (orjson.JSONDecodeError, KeyError, TypeError):
             return InstanceReport(instance.url, problem="/models is not what an OpenAI server says")
-        return InstanceReport(instance.url, models, min(lengths, default=None))
+        return InstanceReport(instance.url, models)
 
     async def _get(self, url: str) -> tuple[int, bytes]:
         limits = aiohttp.ClientTimeout(total=PROBE_TIMEOUT_S)
@@ -403,12 +495,47 @@ class _Load:
 
     def __init__(self, fleet: Fleet, instance: Instance) -> None:
         fleet.sent(instance)
-        self._fleet, self._instance, self._held = fleet, instance, True
+        self._fleet, self.instance, self._held = fleet, instance, True
 
-    def give_back(self) -> None:
-        if self._held:
-            self._held = False
-            self._fleet.given_back(self._instance)
+    def give_back(self) -> bool:
+        """Return whether this was the first call, the one that counts."""
+        first, self._held = self._held, False
+        if first:
+            self._fleet.given_back(self.instance)
+        return first
+
+
+class _Stream:
+    """A reply still to come: counted when it ends, as an answer or as a failure. Closing it early is no failure."""
+
+    def __init__(self, core: Core, response: aiohttp.ClientResponse, load: _Load) -> None:
+        self._core, self._response, self._load = core, response, load
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        url = self._load.instance.url
+        try:
+            with _translated():
+                async for chunk in self._response.content.iter_any():
+                    yield chunk
+        except TimeoutError:
+            self._end("a stream stood still for too long")
+            raise TimedOut(f"{url}: the stream stood still for too long", url, 1) from None
+        except _InstanceFault as fault:
+            self._end(f"a stream broke off: {fault}")
+            raise StreamBroken(f"{url}: the stream broke off: {fault}", url, 1) from fault
+        self._end()
+
+    def close(self) -> None:
+        self._response.close()
+        self._end()
+
+    def _end(self, problem: str | None = None) -> None:
+        if not self._load.give_back():
+            return
+        if problem is None:
+            self._core.fleet.answered(self._load.instance)
+        else:
+            self._core._failed(self._load.instance, problem)
 
 
 @contextmanager
@@ -426,73 +553,9 @@ def _translated() -> Iterator[None]:
         raise _InstanceFault(f"connection lost ({type(error).__name__})") from error
 
 
-async def _chunks(response: aiohttp.ClientResponse, instance: Instance) -> AsyncIterator[bytes]:
-    try:
-        with _translated():
-            async for chunk in response.content.iter_any():
-                yield chunk
-    except TimeoutError:
-        raise TimedOut(f"{instance.url}: the stream stood still for too long", instance.url, 1) from None
-    except _InstanceFault as fault:
-        raise StreamBroken(f"{instance.url}: the stream broke off: {fault}", instance.url, 1) from fault
-
-
-def _in_turn(*steps: Callable[[], None]) -> Callable[[], None]:
-    def run() -> None:
-        for step in steps:
-            step()
-
-    return run
-
-
 def _end_to_end_headers(response: aiohttp.ClientResponse, instance: Instance) -> list[tuple[str, str]]:
     kept = [(name, value) for name, value in response.headers.items() if name.lower() not in _HOP_BY_HOP]
     return [*kept, (INSTANCE_HEADER, instance.url)]
-
-
-def _retry_after_s(reply: Reply) -> float | None:
-    """Read Retry-After in seconds, as far as it is a number that is worth waiting for."""
-    text = next((value for name, value in reply.headers if name.lower() == "retry-after"), "")
-    try:
-        seconds = float(text)
-    except ValueError:
-        return None
-    return seconds if 0 < seconds <= BUSY_WAIT_MAX_S else None
-
-
-def _whole_body(raw: bytes) -> Body | None:
-    """Return a reply's JSON object; None when it is none, or when the server says that it aborted the generation."""
-    try:
-        body = from_json(raw)
-    except ValueError:
-        return None
-    if not isinstance(body, dict):
-        return None
-    choices = body.get("choices") or []
-    return None if any(choice.get("finish_reason") == "abort" for choice in choices) else body
-
-
-def _kind_of_refusal(status: int, raw: bytes) -> tuple[FailureKind, str]:
-    """Return the kind of failure that an HTTP error is, and the server's own words."""
-    message = _error_message(raw) or f"HTTP {status}"
-    if status in (401, 403):
-        return "refused", message
-    if status >= 500 or status in (408, 429):
-        return "server", f"HTTP {status}: {message}"
-    too_long = "maximum context length" in message or "maximum model length" in message
-    return ("too_long" if too_long else "invalid"), message
-
-
-def _error_message(raw: bytes) -> str:
-    try:
-        error = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        return raw[:500].decode(errors="replace")
-    if isinstance(error, dict):
-        error = error.get("error", error.get("detail", error))
-    if isinstance(error, dict):
-        error = error.get("message", error)
-    return error if isinstance(error, str) else orjson.dumps(error)[:500].decode(errors="replace")
 
 
 def _failure(

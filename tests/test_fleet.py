@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from analyze.errors import UsageError
-from analyze.fleet import LAST_PROBE_S, STRIKES, Fleet, Instance
+from analyze.fleet import FIRST_REST_S, LAST_PROBE_S, LAST_REST_S, STRIKES, Fleet, Instance
 
 URLS = [f"http://h:{port}/v1" for port in (1, 2, 3, 4)]
 
 
 def send(fleet: Fleet) -> Instance:
-    instance = fleet.pick()
+    instance = fleet.pick(0.0)
     assert instance is not None
     fleet.sent(instance)
     return instance
@@ -47,7 +48,11 @@ def test_nobody_is_sent_work_while_another_has_less(events: list[int | None]):
     assert [i.in_flight for i in fleet.instances] == [0, 0, 0, 0]
 
 
-@given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["answered", "failed", "gone", "probe ok", "probe bad"]))))
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 3), st.sampled_from(["answered", "busy", "failed", "gone", "probe ok", "probe bad"]))
+    )
+)
 def test_no_order_of_events_loses_an_instance_for_ever(events: list[tuple[int, str]]):
     fleet, now = Fleet(URLS), 0.0
     for number, event in events:
@@ -55,6 +60,8 @@ def test_no_order_of_events_loses_an_instance_for_ever(events: list[tuple[int, s
         instance = fleet.instances[number]
         if event == "answered":
             fleet.answered(instance)
+        elif event == "busy":
+            fleet.busy(instance, now)
         elif event in ("failed", "gone"):
             fleet.failed(instance, "x", now, gone=event == "gone")
         elif not instance.is_up:
@@ -64,6 +71,7 @@ def test_no_order_of_events_loses_an_instance_for_ever(events: list[tuple[int, s
     for instance in fleet.due(now + LAST_PROBE_S):
         fleet.probed(instance, None, now)
     assert fleet.up == fleet.instances
+    assert all(fleet.pick(now + LAST_REST_S, avoid) for avoid in ([], fleet.instances))
 
 
 def test_failures_in_a_row_put_an_instance_out_and_an_answer_in_between_clears_them():
@@ -97,11 +105,11 @@ def test_strikes_for_a_row_that_fails_everywhere_are_returned():
 def test_a_request_avoids_who_failed_it_as_long_as_another_is_up():
     fleet = Fleet(URLS[:2])
     first, second = fleet.instances
-    assert fleet.pick([first]) is second
+    assert fleet.pick(0.0, [first]) is second
     fleet.hold_out(second, "down", 0.0)
-    assert fleet.pick([first]) is first
+    assert fleet.pick(0.0, [first]) is first
     fleet.hold_out(first, "down", 0.0)
-    assert fleet.pick() is None
+    assert fleet.pick(0.0) is None
 
 
 def test_probes_grow_rarer_up_to_a_bound():
@@ -116,6 +124,74 @@ def test_probes_grow_rarer_up_to_a_bound():
         now = due
         fleet.probed(only, "down", now)
     assert waits == [0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0, 10.0]
+
+
+def test_a_probe_is_no_answer_probes_grow_rarer_while_an_instance_only_looks_healthy():
+    fleet = Fleet(URLS[:1])
+    (only,) = fleet.instances
+    waits, now = [], 0.0
+    for _ in range(6):
+        fleet.failed(only, "refused", now, gone=True)
+        waits.append(only.probe_at - now)
+        now = only.probe_at
+        fleet.probed(only, None, now)
+    fleet.answered(only)
+    fleet.failed(only, "refused", now, gone=True)
+    assert [*waits, only.probe_at - now] == [0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 0.5]
+
+
+def test_a_busy_instance_is_passed_over_until_its_rest_ends():
+    fleet = Fleet(URLS[:2])
+    first, second = fleet.instances
+    fleet.busy(first, 100.0)
+    assert {fleet.pick(100.1), fleet.pick(100.2)} == {second}
+    assert fleet.pick(100.2, [second]) is None and fleet.wakes_at([second]) == 100.0 + FIRST_REST_S
+    fleet.busy(second, 100.2)
+    assert fleet.pick(100.3) is None and fleet.wakes_at() == 100.5
+    assert fleet.pick(100.5) is first
+
+
+def test_rests_double_with_each_busy_answer_until_an_answer_comes():
+    fleet = Fleet(URLS[:1])
+    (only,) = fleet.instances
+    rests, now = [], 100.0
+    for _ in range(7):
+        fleet.busy(only, now)
+        fleet.busy(only, now + 0.1)  # asked before the rest began
+        rests.append(only.rest_until - now)
+        now = only.rest_until
+    fleet.answered(only)
+    fleet.busy(only, now)
+    assert [*rests, only.rest_until - now] == [0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0, 0.5]
+
+
+@pytest.mark.parametrize(("asked_for_s", "rest_s"), [(3.0, 3.0), (3600.0, LAST_REST_S), (None, FIRST_REST_S)])
+def test_a_server_may_say_how_long_it_rests_within_bounds(asked_for_s, rest_s):
+    fleet = Fleet(URLS[:1])
+    fleet.busy(fleet.instances[0], 100.0, asked_for_s)
+    assert fleet.wakes_at() == 100.0 + rest_s
+
+
+def test_the_fleet_stands_still_from_when_the_last_instance_was_of_use():
+    fleet = Fleet(URLS[:2])
+    first, second = fleet.instances
+    fleet.failed(first, "refused", 100.0, gone=True)
+    assert fleet.standstill_since is None
+    fleet.busy(second, 101.0)
+    fleet.busy(second, 102.0)
+    assert fleet.standstill_since == 101.0
+    fleet.answered(first)  # a late one
+    fleet.hold_out(second, "down", 103.0)
+    assert fleet.standstill_since == 101.0
+    fleet.probed(first, None, 104.0)
+    assert fleet.standstill_since is None
+
+
+def test_busy_answers_with_a_long_silence_between_them_are_no_standstill():
+    fleet = Fleet(URLS[:1])
+    fleet.busy(fleet.instances[0], 100.0)
+    fleet.busy(fleet.instances[0], 3700.0)
+    assert fleet.standstill_since == 3700.0 and fleet.wakes_at() == 3700.0 + FIRST_REST_S
 
 
 def test_no_address_and_an_unknown_policy_are_told():

@@ -20,7 +20,8 @@ JOBS = {"batch", "pipeline", "per_task", "classify", "infer", "annotate"}
 ALLOWED: dict[str, set[str]] = {
     **{word: set() for word in WORDS},
     "fleet": set(),
-    "core": {"fleet"},
+    "server_replies": set(),
+    "core": {"fleet", "server_replies"},
     "multi_vllm": {"core", "fleet"},
     "servers": set(),
     "facts": set(),

@@ -25,7 +25,8 @@ class Tally:
             return
         self.ok += 1
         for name in ("prompt_tokens", "completion_tokens"):
-            self.tokens[name] += int(outcome.usage.get(name) or 0)
+            count = outcome.usage.get(name)
+            self.tokens[name] += count if isinstance(count, int) else 0  # servers may leave it out, or write nonsense
         if outcome.instance is not None:
             self.answers[outcome.instance] += 1
             self.busy_s[outcome.instance] += outcome.latency_s  # type: ignore[assignment] # a Counter adds floats too
