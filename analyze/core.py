@@ -1,4 +1,4 @@
-"""The only sockets to models: one asyncio loop that sends, fails over, probes, and waits for servers to return.
+"""The only way to models: one asyncio loop that sends, fails over, probes, and waits for servers to return.
 
     request ──> pick an instance ──> exchange ──> reply
                   ▲                     ├─ refused, reset, cut, garbled: the instance's fault: another one, at once
@@ -9,8 +9,8 @@
 Attempts bound the failures of a request, patience its waiting. Patience is the fleet's: it counts from when no
 instance was of use any more, so that the thousandth request does not wait as long again as the first.
 
-The decisions are `fleet`'s, the meaning of replies is `server_replies`'. This module is the border where the errors
-of aiohttp become ours, and it is the only owner of retries. It knows nothing of the OpenAI SDK, of files or jobs.
+The decisions are `fleet`'s, the sockets `wire`'s, the meaning of bodies `server_replies`'. This module is the only
+owner of retries. It knows nothing of the OpenAI SDK, of files or jobs.
 """
 
 from __future__ import annotations
@@ -18,18 +18,44 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
-import aiohttp
 import orjson
 
-from analyze import settings
 from analyze.fleet import Fleet, Instance
 from analyze.records import Answer, Body, Failure, FailureKind, Outcome, Request, to_json
 from analyze.server_replies import kind_of_refusal, retry_after_s, whole_body
+from analyze.wire import (
+    BULK,
+    INSTANCE_HEADER,
+    SINGLE,
+    Call,
+    CoreError,
+    Headers,
+    InstanceFault,
+    Reply,
+    StreamBroken,
+    TimedOut,
+    Timeouts,
+    Unavailable,
+    Wire,
+)
+
+__all__ = [
+    "BULK",
+    "INSTANCE_HEADER",
+    "SINGLE",
+    "Core",
+    "CoreError",
+    "InstanceReport",
+    "Reply",
+    "StreamBroken",
+    "TimedOut",
+    "Timeouts",
+    "Unavailable",
+]
 
 log = logging.getLogger(__name__)
 
@@ -43,55 +69,9 @@ the connection is refused within a second. Neither is a strike, neither is an at
 REFUSALS = frozenset({401, 403, 404, *range(300, 400)})
 """What a server says that has another key, model or address than the rest, as well as to a request that is wrong."""
 
-KEEPALIVE_S = 4.0
-"""Idle connections are closed before the server closes them (uvicorn: after 5 s), or a send could meet a reset."""
-
 PROBE_TIMEOUT_S = 5.0
 
 SLOW = "no answer in time"
-
-INSTANCE_HEADER = "x-analyze-instance"
-
-Headers = Mapping[str, str]
-
-_HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length"})
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """Bounds of one attempt in seconds, None for none; `unavailable_s` is the patience while no server is of use.
-
-    A request may run out of time at `slow_asks` different instances before that is its failure.
-    """
-
-    connect_s: float | None = settings.CONNECT_TIMEOUT_S
-    read_s: float | None = settings.REQUEST_TIMEOUT_S
-    total_s: float | None = None
-    unavailable_s: float = settings.SINGLE_UNAVAILABLE_TIMEOUT_S
-    slow_asks: int = 1
-
-
-SINGLE = Timeouts()
-BULK = Timeouts(
-    read_s=None,
-    total_s=settings.REQUEST_TIMEOUT_S,
-    unavailable_s=settings.BULK_UNAVAILABLE_TIMEOUT_S,
-    slow_asks=2,
-)
-
-
-@dataclass(slots=True)
-class Reply:
-    """What a server sent back. A streamed one has `chunks` still to be read, and must be closed."""
-
-    status: int
-    headers: list[tuple[str, str]]
-    instance: Instance
-    attempts: int = 1
-    body: bytes = b""
-    value: Body | None = None  # what the body means, where `parse` was given
-    chunks: AsyncIterator[bytes] | None = None
-    close: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,48 +81,6 @@ class InstanceReport:
     url: str
     models: tuple[str, ...] = ()
     problem: str | None = None
-
-
-class CoreError(Exception):
-    """No usable reply could be had, after `attempts` tries, the last at `instance` (a URL)."""
-
-    def __init__(self, message: str, instance: str | None, attempts: int) -> None:
-        super().__init__(message)
-        self.instance = instance
-        self.attempts = attempts
-
-
-class Unavailable(CoreError):
-    """No instance was of use for as long as there was patience, or every attempt failed."""
-
-
-class TimedOut(CoreError):
-    """An instance took the request and did not answer in time."""
-
-
-class StreamBroken(CoreError):
-    """A reply broke off in the middle. It is never silently started again."""
-
-
-class _InstanceFault(Exception):
-    """One attempt failed by the instance's fault. `gone`: nothing listens there, so nothing was sent."""
-
-    def __init__(self, reason: str, *, gone: bool = False) -> None:
-        super().__init__(reason)
-        self.gone = gone
-
-
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """One request as every attempt sends it."""
-
-    method: str
-    path: str
-    content: bytes | None
-    headers: Headers | None
-    timeouts: Timeouts
-    stream: bool
-    parse: Callable[[bytes], Body] | None
 
 
 @dataclass(slots=True)
@@ -187,8 +125,7 @@ class Core:
     def __init__(self, urls: Sequence[str], *, api_key: str, policy: str = "round_robin") -> None:
         self.fleet = Fleet(urls, policy)
         self.on_change: Callable[[str], None] = log.warning  # told in a sentence who goes out and who comes back
-        self._authorization = {"Authorization": f"Bearer {api_key}"}
-        self._session: aiohttp.ClientSession | None = None
+        self._wire = Wire(api_key)
         self._prober: asyncio.Task[None] | None = None
         self._returned = asyncio.Event()  # set whenever an instance comes back
         self._given_up_on: float | None = None  # since when the fleet stood still when patience with it ended
@@ -203,17 +140,11 @@ class Core:
         if self._prober is not None:
             self._prober.cancel()
             await asyncio.gather(self._prober, return_exceptions=True)
-        if self._session is not None:
-            await self._session.close()
+        await self._wire.aclose()
 
     def abandon(self) -> None:
         """Let go of connections whose event loop is closed, where nothing can be awaited any more."""
-        if self._session is not None and self._session.connector is not None:
-            connector = self._session.connector
-            self._session.detach()
-            closing: Any = connector.close()
-            with suppress(StopIteration):
-                closing.send(None)  # without a loop there is nothing it would wait for
+        self._wire.abandon()
 
     # -- one request -------------------------------------------------------------------------------------------
 
@@ -234,7 +165,7 @@ class Core:
         comes, and the instance counts as loaded until it ends or `Reply.close` is called. `parse` reads the body of a
         good reply; a ValueError from it is the instance's fault. Raises Unavailable, TimedOut.
         """
-        call = _Call(method, path, content, headers, timeouts, stream, parse)
+        call = Call(method, path, content, headers, timeouts, stream)
         tries = _Tries(timeouts.unavailable_s)
         while True:
             instance = await self._next_instance(tries)
@@ -243,8 +174,8 @@ class Core:
                     return tries.busy
                 raise tries.unavailable(self._nobody())
             try:
-                reply = await self._attempt(instance, call)
-            except _InstanceFault as fault:
+                reply = await self._attempt(instance, call, parse)
+            except InstanceFault as fault:
                 self._failed(instance, str(fault), gone=fault.gone)
                 tries.trouble(instance, str(fault), gone=fault.gone)
             except TimeoutError:
@@ -339,60 +270,38 @@ class Core:
 
     # -- one attempt -------------------------------------------------------------------------------------------
 
-    async def _attempt(self, instance: Instance, call: _Call) -> Reply:
-        """Ask this instance once. Raises _InstanceFault, TimeoutError."""
-        reply = await self._exchange(instance, call)
-        if call.parse is not None and reply.status == 200:
-            try:
-                reply.value = call.parse(reply.body)
-            except ValueError as error:
-                raise _InstanceFault(f"a garbled reply: {error}") from error
-        return reply
+    async def _attempt(self, instance: Instance, call: Call, parse: Callable[[bytes], Body] | None) -> Reply:
+        """Ask this instance once. Raises InstanceFault, TimeoutError. It is loaded until the reply has ended."""
 
-    async def _exchange(self, instance: Instance, call: _Call) -> Reply:
-        """Send, and read the reply, or the beginning of a stream. The load is given back on every way out."""
-        load = _Load(self.fleet, instance)
-        bounds = call.timeouts
-        limits = aiohttp.ClientTimeout(total=bounds.total_s, sock_connect=bounds.connect_s, sock_read=bounds.read_s)
+        def stream_ended(problem: str | None) -> None:
+            self.fleet.given_back(instance)
+            if problem is None:
+                self.fleet.answered(instance)
+            else:
+                self._failed(instance, problem)
+
+        self.fleet.sent(instance)
         try:
-            with _translated():
-                response = await self._open().request(
-                    call.method,
-                    instance.url + call.path,
-                    data=call.content,
-                    headers=self._authorization if call.headers is None else call.headers,
-                    timeout=limits,
-                    allow_redirects=False,
-                )
-                reply = Reply(response.status, _end_to_end_headers(response, instance), instance)
-                if call.stream and response.status < 400 and response.content_type == "text/event-stream":
-                    streamed = _Stream(self, response, load)
-                    reply.chunks, reply.close = streamed.chunks(), streamed.close
-                    return reply
-                reply.body = await response.read()
+            reply = await self._wire.exchange(instance, call, stream_ended)
         except BaseException:
-            load.give_back()
+            self.fleet.given_back(instance)
             raise
-        load.give_back()
+        if reply.chunks is not None:
+            return reply
+        self.fleet.given_back(instance)
+        if parse is not None and reply.status == 200:
+            try:
+                reply.value = parse(reply.body)
+            except ValueError as error:
+                raise InstanceFault(f"a garbled reply: {error}") from error
         return reply
-
-    def _open(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,  # the SDK's client decodes; bulk asking never invites compression
-                skip_auto_headers=("Accept-Encoding", "User-Agent"),
-                trust_env=False,  # http_proxy never diverts requests to servers
-            )
-        return self._session
 
     # -- one row -----------------------------------------------------------------------------------------------
 
     async def ask(self, request: Request, timeouts: Timeouts = BULK) -> Outcome:
         """Ask one row and return what became of it; never raises for anything a server or a row can do."""
         started = _now()
-        headers = {**self._authorization, "Content-Type": "application/json"}
+        headers = {**self._wire.authorization, "Content-Type": "application/json"}
         try:
             reply = await self.request(
                 "POST",
@@ -463,15 +372,15 @@ class Core:
         """Return what /health has against the instance. Servers that are not vLLM may lack it: 404 is no complaint."""
         root = instance.url.removesuffix("/v1")
         try:
-            status, _ = await self._get(root + "/health")
-        except (_InstanceFault, TimeoutError) as error:
+            status, _ = await self._wire.get(root + "/health", PROBE_TIMEOUT_S)
+        except (InstanceFault, TimeoutError) as error:
             return str(error) or "no answer to /health in time"
         return None if status in (200, 404) else f"/health says HTTP {status}"
 
     async def _look_at(self, instance: Instance) -> InstanceReport:
         try:
-            status, body = await self._get(instance.url + "/models")
-        except (_InstanceFault, TimeoutError) as error:
+            status, body = await self._wire.get(instance.url + "/models", PROBE_TIMEOUT_S)
+        except (InstanceFault, TimeoutError) as error:
             return InstanceReport(instance.url, problem=str(error) or f"no answer within {PROBE_TIMEOUT_S:g} s")
         if status in (401, 403):
             return InstanceReport(instance.url, problem=f"HTTP {status}: the key is refused; set VLLM_API_KEY")
@@ -482,80 +391,6 @@ class Core:
         except (orjson.JSONDecodeError, KeyError, TypeError):
             return InstanceReport(instance.url, problem="/models is not what an OpenAI server says")
         return InstanceReport(instance.url, models)
-
-    async def _get(self, url: str) -> tuple[int, bytes]:
-        limits = aiohttp.ClientTimeout(total=PROBE_TIMEOUT_S)
-        with _translated():
-            async with self._open().get(url, headers=self._authorization, timeout=limits) as response:
-                return response.status, await response.read()
-
-
-class _Load:
-    """One request counted against an instance from before the send, given back exactly once."""
-
-    def __init__(self, fleet: Fleet, instance: Instance) -> None:
-        fleet.sent(instance)
-        self._fleet, self.instance, self._held = fleet, instance, True
-
-    def give_back(self) -> bool:
-        """Return whether this was the first call, the one that counts."""
-        first, self._held = self._held, False
-        if first:
-            self._fleet.given_back(self.instance)
-        return first
-
-
-class _Stream:
-    """A reply still to come: counted when it ends, as an answer or as a failure. Closing it early is no failure."""
-
-    def __init__(self, core: Core, response: aiohttp.ClientResponse, load: _Load) -> None:
-        self._core, self._response, self._load = core, response, load
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        url = self._load.instance.url
-        try:
-            with _translated():
-                async for chunk in self._response.content.iter_any():
-                    yield chunk
-        except TimeoutError:
-            self._end("a stream stood still for too long")
-            raise TimedOut(f"{url}: the stream stood still for too long", url, 1) from None
-        except _InstanceFault as fault:
-            self._end(f"a stream broke off: {fault}")
-            raise StreamBroken(f"{url}: the stream broke off: {fault}", url, 1) from fault
-        self._end()
-
-    def close(self) -> None:
-        self._response.close()
-        self._end()
-
-    def _end(self, problem: str | None = None) -> None:
-        if not self._load.give_back():
-            return
-        if problem is None:
-            self._core.fleet.answered(self._load.instance)
-        else:
-            self._core._failed(self._load.instance, problem)
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Turn the errors of aiohttp and of the sockets under it into _InstanceFault, or TimeoutError for a slow answer."""
-    try:
-        yield
-    except aiohttp.ConnectionTimeoutError as error:
-        raise _InstanceFault("no connection in time", gone=True) from error
-    except TimeoutError as error:
-        raise TimeoutError from error
-    except aiohttp.ClientConnectorError as error:
-        raise _InstanceFault(f"cannot connect ({error.os_error.strerror or error.os_error})", gone=True) from error
-    except (aiohttp.ClientError, OSError) as error:
-        raise _InstanceFault(f"connection lost ({type(error).__name__})") from error
-
-
-def _end_to_end_headers(response: aiohttp.ClientResponse, instance: Instance) -> list[tuple[str, str]]:
-    kept = [(name, value) for name, value in response.headers.items() if name.lower() not in _HOP_BY_HOP]
-    return [*kept, (INSTANCE_HEADER, instance.url)]
 
 
 def _failure(

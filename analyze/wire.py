@@ -1,0 +1,218 @@
+"""One attempt at one server over aiohttp: a call goes out, a reply or an error of ours comes back.
+
+The border where the errors of aiohttp, and of the sockets under it, become ours. Decides nothing: it knows no retry,
+no other server, and not whose fault a reply is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from analyze import settings
+from analyze.fleet import Instance
+from analyze.records import Body
+
+KEEPALIVE_S = 4.0
+"""Idle connections are closed before the server closes them (uvicorn: after 5 s), or a send could meet a reset."""
+
+INSTANCE_HEADER = "x-analyze-instance"
+
+Headers = Mapping[str, str]
+
+_HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length"})
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Bounds of one attempt in seconds, None for none; `unavailable_s` is the patience while no server is of use.
+
+    A request may run out of time at `slow_asks` different instances before that is its failure.
+    """
+
+    connect_s: float | None = settings.CONNECT_TIMEOUT_S
+    read_s: float | None = settings.REQUEST_TIMEOUT_S
+    total_s: float | None = None
+    unavailable_s: float = settings.SINGLE_UNAVAILABLE_TIMEOUT_S
+    slow_asks: int = 1
+
+
+SINGLE = Timeouts()
+BULK = Timeouts(
+    read_s=None,
+    total_s=settings.REQUEST_TIMEOUT_S,
+    unavailable_s=settings.BULK_UNAVAILABLE_TIMEOUT_S,
+    slow_asks=2,
+)
+
+
+@dataclass(slots=True)
+class Reply:
+    """What a server sent back. A streamed one has `chunks` still to be read, and must be closed."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    instance: Instance
+    attempts: int = 1
+    body: bytes = b""
+    value: Body | None = None  # what the body means, where that was asked for
+    chunks: AsyncIterator[bytes] | None = None
+    close: Callable[[], None] = lambda: None
+
+
+class CoreError(Exception):
+    """No usable reply could be had, after `attempts` tries, the last at `instance` (a URL)."""
+
+    def __init__(self, message: str, instance: str | None, attempts: int) -> None:
+        super().__init__(message)
+        self.instance = instance
+        self.attempts = attempts
+
+
+class Unavailable(CoreError):
+    """No instance was of use for as long as there was patience, or every attempt failed."""
+
+
+class TimedOut(CoreError):
+    """An instance took the request and did not answer in time."""
+
+
+class StreamBroken(CoreError):
+    """A reply broke off in the middle. It is never silently started again."""
+
+
+class InstanceFault(Exception):
+    """One attempt failed by the instance's fault. `gone`: nothing listens there, so nothing was sent."""
+
+    def __init__(self, reason: str, *, gone: bool = False) -> None:
+        super().__init__(reason)
+        self.gone = gone
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request as every attempt sends it."""
+
+    method: str
+    path: str
+    content: bytes | None
+    headers: Headers | None
+    timeouts: Timeouts
+    stream: bool
+
+
+class Wire:
+    """The connections to all servers, opened by the first call. Belongs to the event loop it is used in."""
+
+    def __init__(self, api_key: str) -> None:
+        self.authorization = {"Authorization": f"Bearer {api_key}"}
+        self._session: aiohttp.ClientSession | None = None
+
+    async def aclose(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    def abandon(self) -> None:
+        """Let go of connections whose event loop is closed, where nothing can be awaited any more."""
+        if self._session is not None and self._session.connector is not None:
+            connector = self._session.connector
+            self._session.detach()
+            closing: Any = connector.close()
+            with suppress(StopIteration):
+                closing.send(None)  # without a loop there is nothing it would wait for
+
+    async def exchange(self, instance: Instance, call: Call, ended: Callable[[str | None], None]) -> Reply:
+        """Send, and read the whole reply, or hand over a stream as it begins. Raises InstanceFault, TimeoutError.
+
+        `ended` is called when a stream is over, once, with what broke it, or None for its end or an early close.
+        """
+        bounds = call.timeouts
+        limits = aiohttp.ClientTimeout(total=bounds.total_s, sock_connect=bounds.connect_s, sock_read=bounds.read_s)
+        with _translated():
+            response = await self._open().request(
+                call.method,
+                instance.url + call.path,
+                data=call.content,
+                headers=self.authorization if call.headers is None else call.headers,
+                timeout=limits,
+                allow_redirects=False,
+            )
+            reply = Reply(response.status, _end_to_end_headers(response, instance), instance)
+            if call.stream and response.status < 400 and response.content_type == "text/event-stream":
+                streamed = _Stream(response, instance.url, ended)
+                reply.chunks, reply.close = streamed.chunks(), streamed.close
+            else:
+                reply.body = await response.read()
+        return reply
+
+    async def get(self, url: str, timeout_s: float) -> tuple[int, bytes]:
+        """Return status and body of `url`. Raises InstanceFault, TimeoutError."""
+        limits = aiohttp.ClientTimeout(total=timeout_s)
+        with _translated():
+            async with self._open().get(url, headers=self.authorization, timeout=limits) as response:
+                return response.status, await response.read()
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,  # the SDK's client decodes; bulk asking never invites compression
+                skip_auto_headers=("Accept-Encoding", "User-Agent"),
+                trust_env=False,  # http_proxy never diverts requests to servers
+            )
+        return self._session
+
+
+class _Stream:
+    """A reply still to come: over when it has ended, broken off, or is closed by whoever reads it."""
+
+    def __init__(self, response: aiohttp.ClientResponse, url: str, ended: Callable[[str | None], None]) -> None:
+        self._response, self._url = response, url
+        self._ended: Callable[[str | None], None] | None = ended
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        try:
+            with _translated():
+                async for chunk in self._response.content.iter_any():
+                    yield chunk
+        except TimeoutError:
+            self._end("a stream stood still for too long")
+            raise TimedOut(f"{self._url}: the stream stood still for too long", self._url, 1) from None
+        except InstanceFault as fault:
+            self._end(f"a stream broke off: {fault}")
+            raise StreamBroken(f"{self._url}: the stream broke off: {fault}", self._url, 1) from fault
+        self._end(None)
+
+    def close(self) -> None:
+        self._response.close()
+        self._end(None)
+
+    def _end(self, problem: str | None) -> None:
+        ended, self._ended = self._ended, None
+        if ended is not None:
+            ended(problem)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Turn the errors of aiohttp and of the sockets under it into InstanceFault, or TimeoutError for a slow answer."""
+    try:
+        yield
+    except aiohttp.ConnectionTimeoutError as error:
+        raise InstanceFault("no connection in time", gone=True) from error
+    except TimeoutError as error:
+        raise TimeoutError from error
+    except aiohttp.ClientConnectorError as error:
+        raise InstanceFault(f"cannot connect ({error.os_error.strerror or error.os_error})", gone=True) from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise InstanceFault(f"connection lost ({type(error).__name__})") from error
+
+
+def _end_to_end_headers(response: aiohttp.ClientResponse, instance: Instance) -> list[tuple[str, str]]:
+    kept = [(name, value) for name, value in response.headers.items() if name.lower() not in _HOP_BY_HOP]
+    return [*kept, (INSTANCE_HEADER, instance.url)]
