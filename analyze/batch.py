@@ -148,7 +148,7 @@ async def run(job: Job) -> int:
     with RunLock(job.paths.lock):
         asker = FleetAsker(
             settings.addresses(job.settings, job.base_urls),
-            api_key=job.settings.text(settings.VLLM_API_KEY),
+            api_key=settings.api_key(job.settings[settings.VLLM_API_KEY]),
             in_flight=job.in_flight,
         )
         try:

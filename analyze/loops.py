@@ -10,6 +10,9 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+CANCEL_S = 5.0
+"""How long a cancelled coroutine may take to clean up."""
+
 
 class LoopThread:
     """An event loop in a daemon thread, started at once."""
@@ -21,11 +24,20 @@ class LoopThread:
 
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run `coroutine` there and return its result; a Ctrl-C here cancels it there."""
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        ended = threading.Event()
+
+        async def run() -> T:
+            try:
+                return await coroutine
+            finally:
+                ended.set()
+
+        future = asyncio.run_coroutine_threadsafe(run(), self._loop)
         try:
             return future.result()
         except BaseException:
-            future.cancel()
+            if future.cancel():
+                ended.wait(CANCEL_S)  # what is cancelled still cleans up, and must be done before anything is closed
             raise
 
     def call_soon(self, callback: Callable[[], None]) -> None:
@@ -33,8 +45,24 @@ class LoopThread:
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(callback)
 
-    def close(self) -> None:
-        """Stop the loop, end the thread, free the sockets."""
+    def close(self, last: Callable[[], Coroutine[Any, Any, None]] | None = None) -> None:
+        """Cancel what runs there, run `last`, stop the loop and end the thread.
+
+        In its own thread, where garbage collection may close it, it cannot wait for the end and only asks for it.
+        """
+        ending = self._end(last)
+        if threading.current_thread() is self._thread:
+            self._loop.create_task(ending).add_done_callback(lambda task: self._loop.stop())
+            return
+        self.call(ending)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+    async def _end(self, last: Callable[[], Coroutine[Any, Any, None]] | None) -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        if last is not None:
+            await last()

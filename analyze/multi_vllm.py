@@ -13,6 +13,7 @@ import os
 import threading
 import weakref
 from collections.abc import AsyncIterator, Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from typing import Any
 
@@ -109,14 +110,14 @@ class FleetTransport(httpx2.BaseTransport):
 
 def _end_core(pid: int, thread: LoopThread, core: Core) -> None:
     if pid == os.getpid():
-        thread.call(core.aclose())
-        thread.close()
+        thread.close(core.aclose)
 
 
 def _end_cores(cores: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Core]) -> None:
     for loop, core in list(cores.items()):
         if loop.is_closed():
             core.abandon()
+            del cores[loop]
 
 
 class AsyncFleetTransport(httpx2.AsyncBaseTransport):
@@ -133,6 +134,7 @@ class AsyncFleetTransport(httpx2.AsyncBaseTransport):
         loop = asyncio.get_running_loop()
         core = self._cores.get(loop)
         if core is None:
+            _end_cores(self._cores)
             core = self._cores[loop] = self.target.new_core()
         with _sdk_errors(request):
             reply = await _send(core, request, path)
@@ -166,6 +168,8 @@ def _sdk_errors(request: httpx2.Request) -> Iterator[None]:
         raise openai.APITimeoutError(request=request) from error
     except CoreError as error:
         raise openai.APIConnectionError(message=str(error), request=request) from error
+    except CancelledError as error:
+        raise openai.APIConnectionError(message="the client was closed meanwhile", request=request) from error
 
 
 class _SyncStream(httpx2.SyncByteStream):
@@ -229,7 +233,7 @@ def _target_of(
 
 
 def _key(api_key: str | None) -> str:
-    return api_key or os.environ.get(settings.VLLM_API_KEY.env) or settings.DEFAULT_API_KEY
+    return settings.api_key(api_key or os.environ.get(settings.VLLM_API_KEY.env))
 
 
 class MultiVLLMClient(openai.OpenAI):

@@ -174,7 +174,17 @@ def addresses(settings: Settings, base_urls: Sequence[str] = ()) -> tuple[str, .
 
 
 def urls_of_ports(wanted: Iterable[int], host: str) -> tuple[str, ...]:
-    return tuple(f"http://{host}:{port}/v1" for port in wanted)
+    """Return the base URLs of these ports. Raises UsageError for a host or port that cannot be one."""
+    bracketed = f"[{host}]" if ":" in host and not host.startswith("[") else host
+    return tuple(base_url(f"http://{bracketed}:{port}/v1") for port in wanted)
+
+
+def api_key(text: str | None) -> str:
+    """Return the key to send, `EMPTY` where none is given. Raises UsageError for one that no header can hold."""
+    key = (text or "").strip() or DEFAULT_API_KEY
+    if not key.isascii() or not key.isprintable():
+        raise UsageError("VLLM_API_KEY holds characters that no key has", cure="set it again, without line ends")
+    return key
 
 
 def ports(text: str) -> tuple[int, ...]:
@@ -194,7 +204,8 @@ def base_url(text: str) -> str:
 
     Raises UsageError for a text that is no http(s) URL.
     """
-    match = re.fullmatch(r"(https?://[^\s/?#]+)(/[^\s?#]*)?", text.strip())
-    if not match:
-        raise UsageError(f"{text!r} is no base URL", cure="give it as http://HOST:PORT/v1")
-    return match[1] + ((match[2] or "").rstrip("/") or "/v1")
+    match = re.fullmatch(r"(https?://)([^\s/?#@:\[\]]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?(/[^\s?#]*)?", text.strip())
+    host_fits = match is not None and all(len(label) < 64 for label in match[2].split("."))
+    if match is None or not host_fits or (match[3] and not 0 < int(match[3][1:]) < 65536):
+        raise UsageError(f"{text!r} is no base URL", cure="give it as http://HOST:PORT/v1, without user or password")
+    return match[1] + match[2] + (match[3] or "") + ((match[4] or "").rstrip("/") or "/v1")

@@ -277,3 +277,30 @@ print(asyncio.run(main()).choices[0].message.content)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, "hello\n", "")
+
+
+def test_closing_ends_requests_of_other_threads_with_the_sdks_error(fleet):
+    for server in fleet:
+        server.mode = "hang"
+    client = client_of(fleet)
+    with ThreadPoolExecutor(8) as pool:
+        waiting = [pool.submit(ask, client) for _ in range(8)]
+        while sum(server.asked for server in fleet) < 8:
+            time.sleep(0.01)
+        client.close()
+        for future in waiting:
+            with pytest.raises(openai.APIConnectionError):
+                future.result(timeout=5)
+
+
+def test_event_loops_that_are_gone_leave_nothing_behind(fleet):
+    client = AsyncMultiVLLMClient([server.url for server in fleet])
+
+    async def once() -> None:
+        await client.chat.completions.create(model="fake-model", messages=HELLO)
+
+    asyncio.run(once())
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(20):
+        asyncio.run(once())
+    assert len(os.listdir("/proc/self/fd")) <= before + 8

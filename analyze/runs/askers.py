@@ -51,7 +51,7 @@ class FleetAsker:
             if report.problem is None and self.model not in report.models:
                 self.core.hold_out(instance, f"serves {', '.join(report.models)}, not {self.model}")
         if not self.core.fleet.up:
-            served = sorted({name for report in up for name in report.models})
+            served = sorted({name for report in up for name in report.models}) or ["no model at all"]
             raise UsageError(
                 f"no server serves {self.model!r}; served: {', '.join(served)}", cure=f"--model {served[0]}"
             )
@@ -114,7 +114,7 @@ async def connected_asker(
     if client is not None and not hasattr(client, "base_urls"):
         return ClientAsker(client, model=model, in_flight=in_flight or settings.IN_FLIGHT_PER_INSTANCE)
     resolved = Settings(settings.ADDRESSES)
-    api_key = resolved.text(settings.VLLM_API_KEY)
+    api_key = settings.api_key(resolved[settings.VLLM_API_KEY])
     if client is not None:
         urls, api_key = client.base_urls, client.api_key
     asker = FleetAsker(urls or addresses(resolved), api_key=api_key, in_flight=in_flight)

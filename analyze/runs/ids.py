@@ -19,9 +19,12 @@ class RowIds:
     def __call__(self, own: str | None, content: object) -> str:
         """Return the id of a row with the id `own`, or without one and with this content."""
         name = own if own is not None else "sha256:" + sha256(to_json(content)).hexdigest()
-        self._taken[name] += 1
-        number = self._taken[name]
-        return name if number == 1 else f"{name}#{number}"
+        numbered = name
+        while numbered in self._taken:
+            self._taken[name] += 1
+            numbered = f"{name}#{self._taken[name]}"
+        self._taken[numbered] = 1
+        return numbered
 
 
 def request_of(item: ChatRequest | Mapping[str, Any], ids: RowIds) -> Request:
