@@ -66,7 +66,7 @@ async def ask_left(
         asker.core.on_change = progress.note
 
     def keep(request: Request, outcome: Outcome) -> Outcome:
-        if isinstance(outcome, Failure) and isinstance(asker, FleetAsker) and getattr(asker.core, "gave_up", False):
+        if isinstance(outcome, Failure) and isinstance(asker, FleetAsker) and asker.core.gave_up:
             raise no_server([InstanceReport(i.url, problem=i.reason) for i in asker.core.fleet.instances])
         outcome = check(request, outcome)
         journal.record(outcome)
