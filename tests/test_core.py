@@ -231,14 +231,14 @@ def test_a_loop_that_stood_still_looks_at_the_servers_before_it_gives_up(fake, m
     loop.close()
 
 
-async def test_a_slow_failure_does_not_eat_the_patience_while_others_are_up(fleet):
+async def test_slow_failures_do_not_eat_the_patience_while_others_are_up(fleet):
     async def slowly_reset(request: web.Request, body: dict[str, Any]) -> web.Response:
         await asyncio.sleep(0.8)
         assert request.transport is not None
         request.transport.abort()
         return web.Response()
 
-    fleet[0].handler = slowly_reset
+    fleet[0].handler = fleet[1].handler = slowly_reset
     async with core_of(*fleet) as core:
         assert isinstance(await core.ask(row(), IMPATIENT), Answer)
 
