@@ -130,3 +130,23 @@ def test_every_public_name_is_there():
     for name in analyze.__all__:
         assert getattr(analyze, name) is not None
     assert set(dir(analyze)) == set(analyze.__all__)
+
+
+def test_a_plain_client_is_asked_as_often_at_once_as_is_wanted(fleet):
+    fleet[0].delay_s = 0.3
+    client = openai.OpenAI(base_url=fleet[0].url, api_key="x", max_retries=0)
+    assert len(list(ask_many((chat(n) for n in range(64)), client, model="fake-model", in_flight=32))) == 64
+    assert fleet[0].peak >= 24
+
+
+def test_what_a_foreign_client_raises_is_that_rows_failure_not_the_runs_end():
+    class Odd:
+        class chat:
+            class completions:
+                @staticmethod
+                def create(**body: object) -> dict[str, object]:
+                    raise ConnectionError("no line")
+
+    (outcome,) = ask_many([chat(1)], Odd())
+    assert isinstance(outcome, Failure)
+    assert (outcome.kind, outcome.message) == ("server", "ConnectionError: no line")

@@ -6,7 +6,9 @@ import asyncio
 import inspect
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
 from analyze import settings
@@ -68,8 +70,13 @@ class FleetAsker:
 class ClientAsker:
     """Somebody's own client: `client.chat.completions.create(**body)`, plain or async. Its retries are its own."""
 
-    def __init__(self, client: Any, *, model: str | None = None, in_flight: int = 16) -> None:
+    def __init__(self, client: Any, *, model: str | None = None, in_flight: int = settings.IN_FLIGHT_PER_INSTANCE):
+        import openai
+
         self._create: Callable[..., Any] = client.chat.completions.create
+        self._is_async = isinstance(client, openai.AsyncOpenAI) or inspect.iscoroutinefunction(self._create)
+        # Its own threads: the event loop's own pool has cores + 4, fewer than may be in flight.
+        self._threads = ThreadPoolExecutor(in_flight, thread_name_prefix="analyze-client")
         self.model = model
         self.in_flight = in_flight
 
@@ -81,23 +88,26 @@ class ClientAsker:
         body = request.body if self.model is None else {"model": self.model, **request.body}
         started = time.monotonic()
         try:
-            if inspect.iscoroutinefunction(self._create):
-                reply = await self._create(**body)
-            else:
-                reply = await asyncio.to_thread(self._create, **body)
-                reply = await reply if inspect.isawaitable(reply) else reply
+            reply = await self._call(body)
         except openai.APITimeoutError as error:
             return self._failure(request, "timeout", str(error))
         except openai.APIStatusError as error:
             kind: FailureKind = "server" if error.status_code >= 500 or error.status_code in (408, 429) else "invalid"
             return self._failure(request, kind, str(error), error.status_code)
-        except openai.OpenAIError as error:
-            return self._failure(request, "server", str(error))
+        except Exception as error:  # noqa: BLE001 - the border to a client of somebody else's, which may raise anything
+            return self._failure(request, "server", f"{type(error).__name__}: {error}")
         content = reply if isinstance(reply, dict) else reply.model_dump(mode="json")
         return Answer(request.id, request.asked, content, latency_s=round(time.monotonic() - started, 4))
 
+    async def _call(self, body: dict[str, Any]) -> Any:
+        if self._is_async:
+            return await self._create(**body)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, partial(self._create, **body))
+
     async def aclose(self) -> None:
-        """Leave the client open: it is not ours."""
+        """End the threads; the client stays open: it is not ours."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _failure(self, request: Request, kind: FailureKind, message: str, status: int | None = None) -> Failure:
         return Failure(request.id, request.asked, kind, message, attempts=1, status_code=status)

@@ -55,7 +55,7 @@ class ReplyCheck:
 
     def _problem(self, answer: Answer, key: bytes, schema: dict[str, Any]) -> tuple[FailureKind, str] | None:
         """Return what is wrong with the first choice that is not as asked; None when all are."""
-        for choice in answer.body["choices"]:
+        for choice in answer.body.get("choices") or [{}]:
             message = choice.get("message") or {}
             if message.get("refusal"):
                 return "refused", str(message["refusal"])
