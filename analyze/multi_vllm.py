@@ -14,7 +14,7 @@ import threading
 import weakref
 from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import httpx2
@@ -175,6 +175,8 @@ def _sdk_errors(request: httpx2.Request) -> Iterator[None]:
 class _SyncStream(httpx2.SyncByteStream):
     def __init__(self, thread: LoopThread, reply: Reply, request: httpx2.Request) -> None:
         self._thread, self._reply, self._request = thread, reply, request
+        # A stream that is thrown away unread gives its load back too.
+        self._close = weakref.finalize(self, thread.call_soon, reply.close)
 
     def __iter__(self) -> Iterator[bytes]:
         assert self._reply.chunks is not None
@@ -187,12 +189,13 @@ class _SyncStream(httpx2.SyncByteStream):
             yield chunk
 
     def close(self) -> None:
-        self._thread.call_soon(self._reply.close)
+        self._close()
 
 
 class _AsyncStream(httpx2.AsyncByteStream):
     def __init__(self, reply: Reply, request: httpx2.Request) -> None:
         self._reply, self._request = reply, request
+        weakref.finalize(self, _close_soon, asyncio.get_running_loop(), reply)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         assert self._reply.chunks is not None
@@ -202,6 +205,11 @@ class _AsyncStream(httpx2.AsyncByteStream):
 
     async def aclose(self) -> None:
         self._reply.close()
+
+
+def _close_soon(loop: asyncio.AbstractEventLoop, reply: Reply) -> None:
+    with suppress(RuntimeError):  # the loop is closed, and its connections with it
+        loop.call_soon_threadsafe(reply.close)
 
 
 async def _next_chunk(chunks: AsyncIterator[bytes]) -> bytes | None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import AsyncIterator
 
 import openai
@@ -150,3 +154,23 @@ def test_what_a_foreign_client_raises_is_that_rows_failure_not_the_runs_end():
     (outcome,) = ask_many([chat(1)], Odd())
     assert isinstance(outcome, Failure)
     assert (outcome.kind, outcome.message) == ("server", "ConnectionError: no line")
+
+
+def test_ctrl_c_ends_it_with_keyboard_interrupt_and_leaves_no_lock_behind(fleet, tmp_path):
+    fleet[0].delay_s = 0.3
+    code = f"""
+import threading
+from analyze import ChatRequest, MultiVLLMClient, ask_many
+requests = (ChatRequest([{{"role": "user", "content": str(n)}}]) for n in range(1000))
+try:
+    for outcome in ask_many(requests, MultiVLLMClient([{fleet[0].url!r}]), journal="j.jsonl", in_flight=4):
+        pass
+except KeyboardInterrupt:
+    print("interrupted", threading.active_count())
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, text=True, stdout=-1, stderr=-1)
+    while fleet[0].asked < 8:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=20) == ("interrupted 1\n", "")
+    assert [path.name for path in tmp_path.iterdir()] == ["j.jsonl"]

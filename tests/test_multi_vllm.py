@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import subprocess
 import sys
@@ -304,3 +305,14 @@ def test_event_loops_that_are_gone_leave_nothing_behind(fleet):
     for _ in range(20):
         asyncio.run(once())
     assert len(os.listdir("/proc/self/fd")) <= before + 8
+
+
+def test_a_stream_that_is_thrown_away_unread_gives_its_load_back(fleet):
+    with client_of(fleet) as client:
+        stream = client.chat.completions.create(model="fake-model", messages=HELLO, stream=True)
+        core = client._client._transport._core
+        assert sum(instance.in_flight for instance in core.fleet.instances) == 1
+        del stream
+        gc.collect()
+        time.sleep(0.1)
+        assert sum(instance.in_flight for instance in core.fleet.instances) == 0
