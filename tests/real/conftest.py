@@ -59,8 +59,11 @@ def real_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealFleet
     plan = servers.plan(servers.server_settings(environ), gpus=())
     assert plan.demo_model is not None
     subprocess.run([sys.executable, "-m", "analyze.tiny_model", str(plan.demo_model)], check=True, timeout=120)
-    with servers.running(plan.specs):
+    servers.start(plan.specs)
+    try:
         yield RealFleet(plan.specs)
+    finally:  # by the pid files, so that servers brought back by `heal` are stopped too
+        servers.stop_records(processes.read_records(logs), drain_timeout_s=0)
 
 
 @pytest.fixture
