@@ -31,6 +31,7 @@ from analyze.wire import (
     BULK,
     INSTANCE_HEADER,
     SINGLE,
+    Bounds,
     Call,
     CoreError,
     Headers,
@@ -38,7 +39,6 @@ from analyze.wire import (
     Reply,
     StreamBroken,
     TimedOut,
-    Timeouts,
     Unavailable,
     Wire,
 )
@@ -47,20 +47,17 @@ __all__ = [
     "BULK",
     "INSTANCE_HEADER",
     "SINGLE",
+    "Bounds",
     "Core",
     "CoreError",
     "InstanceReport",
     "Reply",
     "StreamBroken",
     "TimedOut",
-    "Timeouts",
     "Unavailable",
 ]
 
 log = logging.getLogger(__name__)
-
-ATTEMPTS = 4
-"""Tries of one request that reached a server which was not busy, over different instances where there are any."""
 
 BUSY = frozenset({429, 503})
 """Overload (vLLM's admission limits) or an engine that just died: waiting is right for the first, and after the second
@@ -88,8 +85,8 @@ class _Tries:
     """What one request has been through so far. Times in seconds of `_now`."""
 
     patience_s: float
+    attempts_left: int
     sent: int = 0  # reached a server, busy ones included
-    attempts: int = 0  # of these, reached one that was not busy
     slow: int = 0
     avoid: list[Instance] = field(default_factory=list)  # failed or refused this request
     witnesses: set[Instance] = field(default_factory=set)  # failed it with 5xx, and had answered the request before
@@ -103,7 +100,7 @@ class _Tries:
         self.avoid.append(instance)
         if not gone:
             self.sent += 1
-            self.attempts += 1
+            self.attempts_left -= 1
             self.waiting_since = None
 
     def told_busy(self, reply: Reply) -> None:
@@ -155,18 +152,20 @@ class Core:
         *,
         content: bytes | None = None,
         headers: Headers | None = None,
-        timeouts: Timeouts = SINGLE,
+        bounds: Bounds = SINGLE,
         stream: bool = False,
+        group: str | None = None,
         parse: Callable[[bytes], Body] | None = None,
     ) -> Reply:
         """Send one request, again elsewhere where an instance fails it, and return the reply, whatever its status.
 
         `path` follows the base URL, as in `/chat/completions`. With `stream`, an event stream is handed over as it
         comes, and the instance counts as loaded until it ends or `Reply.close` is called. `parse` reads the body of a
-        good reply; a ValueError from it is the instance's fault. Raises Unavailable, TimedOut.
+        good reply; a ValueError from it is the instance's fault. `group` names requests that share a long prefix.
+        Raises Unavailable, TimedOut.
         """
-        call = Call(method, path, content, headers, timeouts, stream)
-        tries = _Tries(timeouts.unavailable_s)
+        call = Call(method, path, content, headers, bounds, stream)
+        tries = _Tries(bounds.unavailable_s, bounds.attempts)
         while True:
             instance = await self._next_instance(tries)
             if instance is None:
@@ -182,15 +181,15 @@ class Core:
                 self._failed(instance, SLOW)
                 tries.trouble(instance, SLOW)
                 tries.slow += 1
-                if tries.slow >= timeouts.slow_asks or not self.fleet.has_other(instance):
+                if tries.slow >= bounds.slow_asks or not self.fleet.has_other(instance):
                     raise TimedOut(tries.last, instance.url, tries.sent) from None
             else:
                 final = self._is_final(reply, tries)
                 reply.attempts = tries.sent
                 if final:
                     return reply
-            if tries.attempts >= ATTEMPTS:
-                raise tries.unavailable(f"gave up after {tries.attempts} attempts")
+            if tries.attempts_left <= 0:
+                raise tries.unavailable(f"gave up after {bounds.attempts} attempts")
 
     # -- waiting for an instance -------------------------------------------------------------------------------
 
@@ -238,7 +237,7 @@ class Core:
         if reply.status in REFUSALS and tries.refusal is None and self.fleet.has_other(reply.instance):
             tries.trouble(reply.instance, f"HTTP {reply.status}")
             tries.refusal = reply
-            return tries.attempts >= ATTEMPTS
+            return tries.attempts_left <= 0
         tries.sent += 1
         if reply.chunks is None:
             self.fleet.answered(reply.instance)
@@ -259,7 +258,7 @@ class Core:
         if len(tries.witnesses) > 1:
             self.fleet.forgiven(tries.witnesses)
             return True
-        return tries.attempts >= ATTEMPTS
+        return tries.attempts_left <= 0
 
     def _hold_out_who_alone_refused(self, refusal: Reply, answer: Reply) -> None:
         refuser = refusal.instance
@@ -298,7 +297,7 @@ class Core:
 
     # -- one row -----------------------------------------------------------------------------------------------
 
-    async def ask(self, request: Request, timeouts: Timeouts = BULK) -> Outcome:
+    async def ask(self, request: Request, bounds: Bounds = BULK) -> Outcome:
         """Ask one row and return what became of it; never raises for anything a server or a row can do."""
         started = _now()
         headers = {**self._wire.authorization, "Content-Type": "application/json"}
@@ -308,7 +307,7 @@ class Core:
                 request.url.removeprefix("/v1"),
                 content=to_json(request.body),
                 headers=headers,
-                timeouts=timeouts,
+                bounds=bounds,
                 parse=lambda raw: whole_body(raw, request.url),
             )
         except CoreError as error:

@@ -21,7 +21,7 @@ import httpx2
 import openai
 
 from analyze import settings
-from analyze.core import Core, CoreError, Reply, TimedOut, Timeouts
+from analyze.core import Bounds, Core, CoreError, Reply, TimedOut
 from analyze.errors import UsageError
 from analyze.loops import LoopThread
 from analyze.settings import Settings, addresses, base_url, urls_of_ports
@@ -147,14 +147,14 @@ class AsyncFleetTransport(httpx2.AsyncBaseTransport):
 
 
 async def _send(core: Core, request: httpx2.Request, path: str) -> Reply:
-    bounds = request.extensions.get("timeout") or {}
+    timeout = request.extensions.get("timeout") or {}
     headers = {name: value for name, value in request.headers.items() if name not in ("host", "content-length")}
     return await core.request(
         request.method,
         path,
         content=request.content or None,
         headers=headers,
-        timeouts=Timeouts(connect_s=bounds.get("connect"), read_s=bounds.get("read")),
+        bounds=Bounds(connect_s=timeout.get("connect"), read_s=timeout.get("read")),
         stream=True,
     )
 

@@ -28,8 +28,9 @@ _HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "conte
 
 
 @dataclass(frozen=True, slots=True)
-class Timeouts:
-    """Bounds of one attempt in seconds, None for none; `unavailable_s` is the patience while no server is of use.
+class Bounds:
+    """Bounds of one request: seconds of an attempt, None for none; `unavailable_s`, the patience while no server is of
+    use; `attempts`, tries that reached a server which was not busy, over different instances where there are any.
 
     A request may run out of time at `slow_asks` different instances before that is its failure.
     """
@@ -39,10 +40,11 @@ class Timeouts:
     total_s: float | None = None
     unavailable_s: float = settings.SINGLE_UNAVAILABLE_TIMEOUT_S
     slow_asks: int = 1
+    attempts: int = 4
 
 
-SINGLE = Timeouts()
-BULK = Timeouts(
+SINGLE = Bounds()
+BULK = Bounds(
     read_s=None,
     total_s=settings.REQUEST_TIMEOUT_S,
     unavailable_s=settings.BULK_UNAVAILABLE_TIMEOUT_S,
@@ -101,7 +103,7 @@ class Call:
     path: str
     content: bytes | None
     headers: Headers | None
-    timeouts: Timeouts
+    bounds: Bounds
     stream: bool
 
 
@@ -130,7 +132,7 @@ class Wire:
 
         `ended` is called when a stream is over, once, with what broke it, or None for its end or an early close.
         """
-        bounds = call.timeouts
+        bounds = call.bounds
         limits = aiohttp.ClientTimeout(total=bounds.total_s, sock_connect=bounds.connect_s, sock_read=bounds.read_s)
         with _translated():
             response = await self._open().request(

@@ -14,14 +14,14 @@ import pytest
 from aiohttp import web
 
 from analyze import core as core_module
-from analyze.core import ATTEMPTS, BULK, SINGLE, Core, StreamBroken, Timeouts, Unavailable
+from analyze.core import BULK, SINGLE, Bounds, Core, StreamBroken, Unavailable
 from analyze.fleet import FIRST_REST_S, Instance
 from analyze.records import Answer, Failure, Outcome, Request
 from analyze.runs.tally import Tally
 from tests.fake_vllm import FakeVLLM, Handler, chat_reply, free_port
 
 BODY = {"model": "fake-model", "messages": [{"role": "user", "content": "Hello!"}]}
-IMPATIENT = Timeouts(unavailable_s=0.6)
+IMPATIENT = Bounds(unavailable_s=0.6)
 
 
 @asynccontextmanager
@@ -37,12 +37,12 @@ def row(number: int = 0, url: str = "/v1/chat/completions", **body: Any) -> Requ
     return Request(str(number), "asked", url, {**BODY, **body})
 
 
-async def ask_all(core: Core, count: int, *, in_flight: int = 64, timeouts: Timeouts = BULK) -> list[Outcome]:
+async def ask_all(core: Core, count: int, *, in_flight: int = 64, bounds: Bounds = BULK) -> list[Outcome]:
     slots = asyncio.Semaphore(in_flight)
 
     async def one(number: int) -> Outcome:
         async with slots:
-            return await core.ask(row(number), timeouts)
+            return await core.ask(row(number), bounds)
 
     return await asyncio.gather(*(one(number) for number in range(count)))
 
@@ -105,11 +105,11 @@ async def test_servers_busy_for_good_use_the_patience_up_once_for_all_rows(fleet
     for server in fleet:
         server.handler = says(503)
     async with core_of(*fleet) as core:
-        outcomes = await ask_all(core, 32, timeouts=IMPATIENT)
+        outcomes = await ask_all(core, 32, bounds=IMPATIENT)
         assert kinds(outcomes) == {"server": 32} and core.gave_up
         assert all(isinstance(outcome, Failure) and outcome.status_code == 503 for outcome in outcomes)
         started = time.monotonic()
-        await ask_all(core, 320, timeouts=IMPATIENT)
+        await ask_all(core, 320, bounds=IMPATIENT)
         assert time.monotonic() - started < 2
 
 
@@ -206,10 +206,10 @@ async def test_patience_with_dead_servers_is_used_up_once_and_renewed_when_one_r
         for server in fleet:
             server.stop()
         started = time.monotonic()
-        assert kinds(await ask_all(core, 16, timeouts=IMPATIENT)) == {"server": 16}
+        assert kinds(await ask_all(core, 16, bounds=IMPATIENT)) == {"server": 16}
         assert core.gave_up and time.monotonic() - started >= 0.6
         started = time.monotonic()
-        assert kinds(await ask_all(core, 1000, timeouts=IMPATIENT)) == {"server": 1000}
+        assert kinds(await ask_all(core, 1000, bounds=IMPATIENT)) == {"server": 1000}
         assert time.monotonic() - started < 0.6
         fleet[2].start()
         async with asyncio.timeout(20):
@@ -248,7 +248,7 @@ async def test_who_goes_out_is_told_with_who_is_left(fake):
     core, told = Core(urls, api_key="EMPTY"), []
     core.on_change = told.append
     with pytest.raises(Unavailable, match="no server is up"):
-        await core.request("GET", "/models", timeouts=IMPATIENT)
+        await core.request("GET", "/models", bounds=IMPATIENT)
     await core.aclose()
     assert [line.partition("; ")[2] for line in told] == [
         "its requests go to the 2 others",
@@ -292,7 +292,7 @@ async def test_a_reply_that_is_no_answer_is_a_failure_of_the_servers_and_never_r
     async with core_of(*fleet) as core:
         outcome = await core.ask(row(url=f"/v1/{path}"))
     assert isinstance(outcome, Failure) and outcome.kind == "server" and "garbled" in outcome.message
-    assert sum(server.asked for server in fleet) == ATTEMPTS
+    assert sum(server.asked for server in fleet) == BULK.attempts
 
 
 GOOD: list[tuple[str, dict[str, Any]]] = [
@@ -376,7 +376,7 @@ async def test_streams_that_break_put_their_server_out(fake):
 
 
 async def test_a_row_that_runs_out_of_time_is_asked_once_more_elsewhere(fleet):
-    quick = Timeouts(total_s=0.4, slow_asks=BULK.slow_asks)
+    quick = Bounds(total_s=0.4, slow_asks=BULK.slow_asks)
     fleet[0].mode = "hang"
     async with core_of(*fleet) as core:
         outcome = await core.ask(row(), quick)
@@ -392,7 +392,7 @@ async def test_a_slow_row_is_not_asked_again_where_it_was_slow(fake):
     server = fake()
     server.mode = "hang"
     async with core_of(server) as core:
-        failure = await core.ask(row(), Timeouts(total_s=0.3, slow_asks=2))
+        failure = await core.ask(row(), Bounds(total_s=0.3, slow_asks=2))
     assert isinstance(failure, Failure) and (failure.kind, server.asked) == ("timeout", 1)
 
 
