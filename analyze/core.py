@@ -1,16 +1,18 @@
-"""The only way to models: one asyncio loop that sends, fails over, probes, and waits for servers to return.
+"""The only way to models: one asyncio loop that sends, fails over, takes back, and waits for servers to return.
 
     request ──> pick an instance ──> exchange ──> reply
-                  ▲                     ├─ refused, reset, cut, garbled: the instance's fault: another one, at once
+                  ▲                     ├─ refused, reset, cut, garbled, hung: its fault: another one, at once
                   │                     ├─ 5xx: another one; the row's fault once two that answered others say it
-                  │                     ├─ 401, 403, 404, 3xx: another one; the row's fault once a second says it
+                  │                     ├─ 401, 403, 404, 3xx: final, unless this instance alone is unfit for it
+                  │                     ├─ other 4xx: final
                   └── wait while all ───┴─ 429, 503: busy, not broken: it rests, another one takes the request
                       are out or rest
 Attempts bound the failures of a request, patience its waiting. Patience is the fleet's: it counts from when no
 instance was of use any more, so that the thousandth request does not wait as long again as the first.
+A request that was with two instances when they died is not sent to a third: it may be what killed them.
 
-The decisions are `fleet`'s, the sockets `wire`'s, the meaning of bodies `server_replies`'. This module is the only
-owner of retries. It knows nothing of the OpenAI SDK, of files or jobs.
+The decisions are `fleet`'s, the sockets `wire`'s, the meaning of bodies `server_replies`', the looks at servers
+`lookout`'s. This module is the only owner of retries. It knows nothing of the OpenAI SDK, of files or jobs.
 """
 
 from __future__ import annotations
@@ -18,13 +20,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any, Self
 
 import orjson
 
-from analyze.fleet import Fleet, Instance
+from analyze.fleet import Fleet, Instance, InstanceReport
+from analyze.lookout import Lookout
+from analyze.prefixes import chain
 from analyze.records import Answer, Body, Failure, FailureKind, Outcome, Request, to_json
 from analyze.server_replies import kind_of_refusal, retry_after_s, whole_body
 from analyze.wire import (
@@ -36,6 +41,7 @@ from analyze.wire import (
     CoreError,
     Headers,
     InstanceFault,
+    Poisoned,
     Reply,
     StreamBroken,
     TimedOut,
@@ -51,6 +57,7 @@ __all__ = [
     "Core",
     "CoreError",
     "InstanceReport",
+    "Poisoned",
     "Reply",
     "StreamBroken",
     "TimedOut",
@@ -66,18 +73,21 @@ the connection is refused within a second. Neither is a strike, neither is an at
 REFUSALS = frozenset({401, 403, 404, *range(300, 400)})
 """What a server says that has another key, model or address than the rest, as well as to a request that is wrong."""
 
-PROBE_TIMEOUT_S = 5.0
+COLLISIONS = frozenset({408, 409})
+"""4xx that speak of the moment, not of the request."""
+
+DEATHS_OF_POISON = 2
+"""Instances that may die of one request before it is suspected: one dies by chance, two at once hardly ever."""
 
 SLOW = "no answer in time"
 
+LATE_S = 5.0
+"""A probe that is twice as late tells that the loop was not run: the machine slept, or somebody blocked it."""
 
-@dataclass(frozen=True, slots=True)
-class InstanceReport:
-    """What one address said when it was looked at: the models it serves, or the problem with it."""
-
-    url: str
-    models: tuple[str, ...] = ()
-    problem: str | None = None
+BYTES_PER_TOKEN = 4
+PREFILL_WEIGHT = 1 / 20
+"""What taking in a prompt token costs of generating one: 0.02 ms against 0.4 ms in a full batch (anchor: routers)."""
+TYPICAL_OUTPUT_TOKENS = 256
 
 
 @dataclass(slots=True)
@@ -90,7 +100,7 @@ class _Tries:
     slow: int = 0
     avoid: list[Instance] = field(default_factory=list)  # failed or refused this request
     witnesses: set[Instance] = field(default_factory=set)  # failed it with 5xx, and had answered the request before
-    refusal: Reply | None = None  # the first, while a second opinion is sought
+    lost_at: list[tuple[Instance, int]] = field(default_factory=list)  # failed it, and the deaths it had had before
     busy: Reply | None = None  # what is handed over when patience ends here
     waiting_since: float | None = None  # since when nobody has really taken it
     last: str = "nothing was sent"
@@ -112,19 +122,64 @@ class _Tries:
         if self.waiting_since is None:
             self.waiting_since = _now()
 
+    @property
+    def killed(self) -> list[str]:
+        """The instances that have died since they were given this request."""
+        return [instance.url for instance, deaths in self.lost_at if instance.deaths > deaths]
+
     def unavailable(self, message: str) -> Unavailable:
         return Unavailable(f"{message}; last: {self.last}", self.avoid[-1].url if self.avoid else None, self.sent)
+
+
+class _Attempt:
+    """One request out to one instance, which may be taken back: as `asyncio.timeout` ends what takes too long."""
+
+    def __init__(self, prompt_tokens: int) -> None:
+        self.prompt_tokens = prompt_tokens
+        self.reason: str | None = None  # why it was taken back
+        self.abort: Callable[[], None] | None = None  # of a stream that has begun, which nobody can take back
+
+    def __enter__(self) -> Self:
+        task = asyncio.current_task()
+        assert task is not None
+        self._task, self._cancelling = task, task.cancelling()
+        return self
+
+    def take_back(self, reason: str) -> None:
+        if self.abort is not None:
+            self.abort()
+        elif self.reason is None:
+            self.reason = reason
+            self._task.cancel()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if self.reason is not None and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            raise InstanceFault(self.reason) from None
 
 
 class Core:
     """Sends requests to whichever instance can answer them soonest. Belongs to the event loop it is used in."""
 
-    def __init__(self, urls: Sequence[str], *, api_key: str, policy: str = "round_robin") -> None:
+    def __init__(
+        self, urls: Sequence[str], *, api_key: str, policy: str = "round_robin", headers: Headers | None = None
+    ) -> None:
+        """`headers` go with every row that is asked (`ask`)."""
         self.fleet = Fleet(urls, policy)
         self.on_change: Callable[[str], None] = log.warning  # told in a sentence who goes out and who comes back
+        self.on_room: Callable[[], None] = lambda: None  # an instance may hold more than before
+        self._headers = dict(headers or {})
         self._wire = Wire(api_key)
-        self._prober: asyncio.Task[None] | None = None
-        self._returned = asyncio.Event()  # set whenever an instance comes back
+        self._attempts: dict[Instance, set[_Attempt]] = {instance: set() for instance in self.fleet.instances}
+        self._lookout = Lookout(
+            self.fleet,
+            self._wire,
+            say=lambda text: self.on_change(text),
+            take_back=self._take_back,
+            longest_prompt_tokens=lambda i: max((attempt.prompt_tokens for attempt in self._attempts[i]), default=0),
+            back=self._back,
+            room=lambda: self.on_room(),
+        )
+        self._returned = asyncio.Event()  # set whenever an instance has come back
         self._given_up_on: float | None = None  # since when the fleet stood still when patience with it ended
 
     @property
@@ -133,15 +188,21 @@ class Core:
         return self._given_up_on is not None and self._given_up_on == self.fleet.standstill_since
 
     async def aclose(self) -> None:
-        """Stop probing and close every connection."""
-        if self._prober is not None:
-            self._prober.cancel()
-            await asyncio.gather(self._prober, return_exceptions=True)
+        """Stop looking at servers and close every connection."""
+        await self._lookout.aclose()
         await self._wire.aclose()
 
     def abandon(self) -> None:
         """Let go of connections whose event loop is closed, where nothing can be awaited any more."""
         self._wire.abandon()
+
+    async def survey(self) -> list[InstanceReport]:
+        """Look at every instance, at once, and hold out those that do not answer. Takes seconds, never longer."""
+        return await self._lookout.survey()
+
+    def hold_out(self, instance: Instance, reason: str) -> None:
+        """Send nothing to this instance until a probe finds it fit."""
+        self._lookout.hold_out(instance, reason)
 
     # -- one request -------------------------------------------------------------------------------------------
 
@@ -156,27 +217,35 @@ class Core:
         stream: bool = False,
         group: str | None = None,
         parse: Callable[[bytes], Body] | None = None,
+        first: Instance | None = None,
+        deaths_allowed: int = DEATHS_OF_POISON,
     ) -> Reply:
         """Send one request, again elsewhere where an instance fails it, and return the reply, whatever its status.
 
         `path` follows the base URL, as in `/chat/completions`. With `stream`, an event stream is handed over as it
         comes, and the instance counts as loaded until it ends or `Reply.close` is called. `parse` reads the body of a
         good reply; a ValueError from it is the instance's fault. `group` names requests that share a long prefix.
-        Raises Unavailable, TimedOut.
+        `first` is the instance to begin with, where the caller has chosen it. Raises Unavailable, TimedOut, Poisoned.
         """
         call = Call(method, path, content, headers, bounds, stream)
         tries = _Tries(bounds.unavailable_s, bounds.attempts)
+        prefix = self._prefix(content, group)
+        weight = 1.0 if self.fleet.policy == "round_robin" else _weight(content)
         while True:
-            instance = await self._next_instance(tries)
+            instance = first or await self._next_instance(tries, prefix)
+            first = None
             if instance is None:
                 if tries.busy is not None:
                     return tries.busy
                 raise tries.unavailable(self._nobody())
+            deaths = instance.deaths
             try:
-                reply = await self._attempt(instance, call, parse)
+                reply = await self._attempt(instance, call, parse, weight)
             except InstanceFault as fault:
                 self._failed(instance, str(fault), gone=fault.gone)
                 tries.trouble(instance, str(fault), gone=fault.gone)
+                if not fault.gone:
+                    await self._count_deaths(instance, deaths, tries, deaths_allowed)
             except TimeoutError:
                 self._failed(instance, SLOW)
                 tries.trouble(instance, SLOW)
@@ -184,18 +253,27 @@ class Core:
                 if tries.slow >= bounds.slow_asks or not self.fleet.has_other(instance):
                     raise TimedOut(tries.last, instance.url, tries.sent) from None
             else:
-                final = self._is_final(reply, tries)
+                if reply.status >= 500 and reply.status not in BUSY:
+                    final = self._is_the_rows_fault(reply, tries)
+                    await self._count_deaths(instance, deaths, tries, deaths_allowed)
+                else:
+                    final = await self._is_final(reply, call, tries)
                 reply.attempts = tries.sent
                 if final:
                     return reply
             if tries.attempts_left <= 0:
                 raise tries.unavailable(f"gave up after {bounds.attempts} attempts")
 
+    def _prefix(self, content: bytes | None, group: str | None) -> tuple[int, ...]:
+        if self.fleet.policy != "prefix_affinity":
+            return ()
+        return chain(content or b"") if group is None else (hash(group),)
+
     # -- waiting for an instance -------------------------------------------------------------------------------
 
-    async def _next_instance(self, tries: _Tries) -> Instance | None:
+    async def _next_instance(self, tries: _Tries, prefix: Sequence[int]) -> Instance | None:
         """Return the instance to ask, waiting while all are out or at rest; None when patience is used up."""
-        while (instance := self.fleet.pick(_now(), tries.avoid)) is None:
+        while (instance := self.fleet.pick(_now(), tries.avoid, prefix)) is None:
             tries.wait()
             left_s = self._patience_left_s(tries)
             if left_s <= 0:
@@ -214,8 +292,8 @@ class Core:
         left_s = min(since, default=now) + tries.patience_s - now
         if left_s > 0:
             return left_s
-        if now - (self.fleet.next_probe_at() or now) > 2 * PROBE_TIMEOUT_S:
-            return PROBE_TIMEOUT_S  # the loop was not run for a while: look before giving up
+        if now - (self.fleet.next_probe_at() or now) > 2 * LATE_S:
+            return LATE_S  # the loop was not run for a while: look before giving up
         if still_since is not None and still_since + tries.patience_s <= now:
             self._given_up_on = still_since
         return left_s
@@ -226,23 +304,27 @@ class Core:
 
     # -- what a reply means for the request and its instance ---------------------------------------------------
 
-    def _is_final(self, reply: Reply, tries: _Tries) -> bool:
+    async def _is_final(self, reply: Reply, call: Call, tries: _Tries) -> bool:
         """Judge a reply: True hands it to the caller, False asks again, somewhere else if it can be."""
+        instance = reply.instance
         if reply.status in BUSY:
             tries.told_busy(reply)
-            self.fleet.busy(reply.instance, _now(), retry_after_s(reply.headers))
-            return self._patience_left_s(tries) <= 0
-        if reply.status >= 500:
-            return self._is_the_rows_fault(reply, tries)
-        if reply.status in REFUSALS and tries.refusal is None and self.fleet.has_other(reply.instance):
-            tries.trouble(reply.instance, f"HTTP {reply.status}")
-            tries.refusal = reply
+            self.fleet.busy(instance, _now(), retry_after_s(reply.headers))
+            return call.bounds.attempts == 1 or self._patience_left_s(tries) <= 0
+        if reply.status in COLLISIONS:
+            tries.trouble(instance, f"HTTP {reply.status}")
             return tries.attempts_left <= 0
+        if reply.status in REFUSALS and tries.attempts_left > 1 and self.fleet.has_other(instance):
+            unfit = await self._lookout.alone_unfit(instance, _model_of(call.content))
+            if unfit is not None:
+                tries.trouble(instance, f"HTTP {reply.status}")
+                if instance.is_up:
+                    self.hold_out(instance, unfit)
+                    self._lookout.say_out(instance, unfit)
+                return False
         tries.sent += 1
         if reply.chunks is None:
-            self.fleet.answered(reply.instance)
-        if reply.status < 300 and tries.refusal is not None:
-            self._hold_out_who_alone_refused(tries.refusal, reply)
+            self.fleet.answered(instance, _now())
         return True
 
     def _is_the_rows_fault(self, reply: Reply, tries: _Tries) -> bool:
@@ -260,34 +342,59 @@ class Core:
             return True
         return tries.attempts_left <= 0
 
-    def _hold_out_who_alone_refused(self, refusal: Reply, answer: Reply) -> None:
-        refuser = refusal.instance
-        if refuser is not answer.instance and refuser.is_up:
-            reason = f"HTTP {refusal.status}, where {answer.instance.url} answers"
-            self.hold_out(refuser, reason)
-            self._say_out(refuser, reason)
+    async def _count_deaths(self, instance: Instance, deaths_before: int, tries: _Tries, allowed: int) -> None:
+        """Find out whether the instance died of the fault; raise Poisoned at the last one that may. At once, if it can.
+
+        The first fault does not wait for the finding, so that the request is elsewhere within milliseconds.
+        """
+        tries.lost_at.append((instance, deaths_before))
+        findings = [self._lookout.examine(lost) for lost, deaths in tries.lost_at if lost.deaths == deaths]
+        if len(tries.lost_at) < allowed:
+            return
+        if findings:
+            await asyncio.wait(findings)
+        if len(killed := tries.killed) >= allowed:
+            text = f"it was in flight when servers died ({', '.join(killed)}), and may be why"
+            raise Poisoned(text, instance.url, tries.sent)
+
+    def _failed(self, instance: Instance, reason: str, *, gone: bool = False) -> None:
+        if self.fleet.failed(instance, reason, _now(), gone=gone):
+            self._lookout.say_out(instance, reason)
+        self._lookout.begin_probing()
 
     # -- one attempt -------------------------------------------------------------------------------------------
 
-    async def _attempt(self, instance: Instance, call: Call, parse: Callable[[bytes], Body] | None) -> Reply:
+    async def _attempt(
+        self, instance: Instance, call: Call, parse: Callable[[bytes], Body] | None, weight: float
+    ) -> Reply:
         """Ask this instance once. Raises InstanceFault, TimeoutError. It is loaded until the reply has ended."""
+        attempt = _Attempt(len(call.content or b"") // BYTES_PER_TOKEN)
+        out = self._attempts[instance]
+
+        def ended() -> None:
+            out.discard(attempt)
+            self.fleet.given_back(instance, weight)
 
         def stream_ended(problem: str | None) -> None:
-            self.fleet.given_back(instance)
+            ended()
             if problem is None:
-                self.fleet.answered(instance)
+                self.fleet.answered(instance, _now())
             else:
                 self._failed(instance, problem)
 
-        self.fleet.sent(instance)
+        self.fleet.sent(instance, _now(), weight)
+        out.add(attempt)
+        self._lookout.begin_watching()
         try:
-            reply = await self._wire.exchange(instance, call, stream_ended)
+            with attempt:
+                reply = await self._wire.exchange(instance, call, stream_ended)
         except BaseException:
-            self.fleet.given_back(instance)
+            ended()
             raise
         if reply.chunks is not None:
+            attempt.abort = reply.abort
             return reply
-        self.fleet.given_back(instance)
+        ended()
         if parse is not None and reply.status == 200:
             try:
                 reply.value = parse(reply.body)
@@ -295,24 +402,43 @@ class Core:
                 raise InstanceFault(f"a garbled reply: {error}") from error
         return reply
 
+    def _take_back(self, instance: Instance, reason: str) -> None:
+        for attempt in tuple(self._attempts[instance]):
+            attempt.take_back(reason)
+
+    def _back(self) -> None:
+        self._returned.set()
+        self.on_room()
+
     # -- one row -----------------------------------------------------------------------------------------------
 
-    async def ask(self, request: Request, bounds: Bounds = BULK) -> Outcome:
-        """Ask one row and return what became of it; never raises for anything a server or a row can do."""
+    async def ask(
+        self,
+        request: Request,
+        bounds: Bounds = BULK,
+        *,
+        first: Instance | None = None,
+        deaths_allowed: int = DEATHS_OF_POISON,
+    ) -> Outcome:
+        """Ask one row and return what became of it; never raises for anything a server or a row can do.
+
+        A Failure of the kind `poison`: it was in flight when `deaths_allowed` instances died.
+        """
         started = _now()
-        headers = {**self._wire.authorization, "Content-Type": "application/json"}
         try:
             reply = await self.request(
                 "POST",
                 request.url.removeprefix("/v1"),
                 content=to_json(request.body),
-                headers=headers,
+                headers={**self._headers, **self._wire.authorization, "Content-Type": "application/json"},
                 bounds=bounds,
+                group=request.group,
                 parse=lambda raw: whole_body(raw, request.url),
+                first=first,
+                deaths_allowed=deaths_allowed,
             )
         except CoreError as error:
-            kind: FailureKind = "timeout" if isinstance(error, TimedOut) else "server"
-            return _failure(request, kind, str(error), error.instance, error.attempts)
+            return _failure(request, _KINDS.get(type(error), "server"), str(error), error.instance, error.attempts)
         url = reply.instance.url
         if reply.value is None:
             kind, message = kind_of_refusal(reply.status, reply.body)
@@ -320,76 +446,8 @@ class Core:
         latency_s = round(_now() - started, 4)
         return Answer(request.id, request.asked, reply.value, url, reply.attempts, latency_s, request.custom_id)
 
-    # -- who is out, who comes back ----------------------------------------------------------------------------
 
-    async def survey(self) -> list[InstanceReport]:
-        """Look at every instance, at once, and hold out those that do not answer. Takes seconds, never longer."""
-        reports = await asyncio.gather(*(self._look_at(instance) for instance in self.fleet.instances))
-        for instance, report in zip(self.fleet.instances, reports, strict=True):
-            instance.models = report.models or None
-            if report.problem is not None:
-                self.hold_out(instance, report.problem)
-        return reports
-
-    def hold_out(self, instance: Instance, reason: str) -> None:
-        """Send nothing to this instance until a probe finds it fit."""
-        self.fleet.hold_out(instance, reason, _now())
-        self._start_probing()
-
-    def _failed(self, instance: Instance, reason: str, *, gone: bool = False) -> None:
-        if self.fleet.failed(instance, reason, _now(), gone=gone):
-            self._say_out(instance, reason)
-        self._start_probing()
-
-    def _say_out(self, instance: Instance, reason: str) -> None:
-        left = len(self.fleet.up)
-        others = f"its requests go to {'the other one' if left == 1 else f'the {left} others'}"
-        self.on_change(f"{instance.url} is out: {reason}; {others if left else 'no server is left, requests wait'}")
-
-    def _start_probing(self) -> None:
-        if self.fleet.next_probe_at() is not None and (self._prober is None or self._prober.done()):
-            self._prober = asyncio.create_task(self._probe_until_all_are_up())
-
-    async def _probe_until_all_are_up(self) -> None:
-        while (probe_at := self.fleet.next_probe_at()) is not None:
-            await asyncio.sleep(max(0.0, probe_at - _now()))
-            await asyncio.gather(*(self._probe(instance) for instance in self.fleet.due(_now())))
-
-    async def _probe(self, instance: Instance) -> None:
-        problem = await self._unhealthy(instance)
-        if problem is None:
-            report = await self._look_at(instance)
-            problem = report.problem
-            if problem is None and not set(instance.models or ()) <= set(report.models):
-                problem = f"serves {', '.join(report.models)} now, not {', '.join(instance.models or ())}"
-        self.fleet.probed(instance, problem, _now())
-        if problem is None:
-            self._returned.set()
-            self.on_change(f"{instance.url} is back")
-
-    async def _unhealthy(self, instance: Instance) -> str | None:
-        """Return what /health has against the instance. Servers that are not vLLM may lack it: 404 is no complaint."""
-        root = instance.url.removesuffix("/v1")
-        try:
-            status, _ = await self._wire.get(root + "/health", PROBE_TIMEOUT_S)
-        except (InstanceFault, TimeoutError) as error:
-            return str(error) or "no answer to /health in time"
-        return None if status in (200, 404) else f"/health says HTTP {status}"
-
-    async def _look_at(self, instance: Instance) -> InstanceReport:
-        try:
-            status, body = await self._wire.get(instance.url + "/models", PROBE_TIMEOUT_S)
-        except (InstanceFault, TimeoutError) as error:
-            return InstanceReport(instance.url, problem=str(error) or f"no answer within {PROBE_TIMEOUT_S:g} s")
-        if status in (401, 403):
-            return InstanceReport(instance.url, problem=f"HTTP {status}: the key is refused; set VLLM_API_KEY")
-        if status != 200:
-            return InstanceReport(instance.url, problem=f"/models says HTTP {status}")
-        try:
-            models = tuple(sorted(str(card["id"]) for card in orjson.loads(body)["data"]))
-        except (orjson.JSONDecodeError, KeyError, TypeError):
-            return InstanceReport(instance.url, problem="/models is not what an OpenAI server says")
-        return InstanceReport(instance.url, models)
+_KINDS: Mapping[type[CoreError], FailureKind] = {TimedOut: "timeout", Poisoned: "poison"}
 
 
 def _failure(
@@ -403,6 +461,27 @@ def _failure(
     return Failure(
         request.id, request.asked, kind, message, instance, attempts, status_code, custom_id=request.custom_id
     )
+
+
+def _weight(content: bytes | None) -> float:
+    """Return the work a request is expected to be, in generated tokens: what it may generate, and its prompt."""
+    body = _body_of(content)
+    limit = body.get("max_completion_tokens") or body.get("max_tokens")
+    output_tokens = limit if isinstance(limit, int) else TYPICAL_OUTPUT_TOKENS
+    return output_tokens + len(content or b"") / BYTES_PER_TOKEN * PREFILL_WEIGHT
+
+
+def _model_of(content: bytes | None) -> str | None:
+    model = _body_of(content).get("model")
+    return model if isinstance(model, str) else None
+
+
+def _body_of(content: bytes | None) -> dict[str, Any]:
+    try:
+        body = orjson.loads(content or b"{}")
+    except orjson.JSONDecodeError:  # an upload
+        return {}
+    return body if isinstance(body, dict) else {}
 
 
 def _now() -> float:

@@ -7,8 +7,9 @@ One Fleet belongs to one event loop, which is why it needs no lock.
                ├────> answered                        clears the strikes, and what doubled below
                ├────> busy ────> rests, twice as long each time; picked by nobody meanwhile
                ├────> failed ──> out after STRIKES    (at once when nothing listens)
+               ├────> hung ────> out, if half of those that can be reached stay in
                └────> forgiven                        the row was at fault, not the instance
-    out ──> due ──> probed ok ──> up
+    out ──> due ──> probed ok ──> up, with one request at first, one more after each answer; one failure: out
                       └─ not ok ─> out, asked again later, twice as late each time
 
 The fleet stands still while every instance is out, or has said nothing but that it is busy.
@@ -17,12 +18,16 @@ The fleet stands still while every instance is out, or has said nothing but that
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import ceil
 from typing import Literal
 
 from analyze.errors import UsageError
+from analyze.prefixes import PrefixMap
+from analyze.watch import Sample, Watch
+from analyze.windows import Window
 
-POLICIES = ("round_robin",)
+POLICIES = ("round_robin", "least_loaded", "prefix_affinity")
 
 STRIKES = 3
 """Failures in a row that put an instance out. One may be the row's fault, two a restarting proxy's."""
@@ -38,32 +43,90 @@ LAST_REST_S = 10.0
 
 BUSY = "it says that it is busy"
 
+RAMPED = 64
+"""Requests in flight at which an instance that came back counts as whole again."""
+
+CROWD = 1.25
+"""A prefix keeps its instance up to this many times the mean load (bounded loads: Mirrokni et al. 2017)."""
+
+COMPANY = 4
+"""Requests in flight that are never a crowd: an engine serves so few in one step as fast as one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What a server says it serves: the name, where the weights come from, how long a context it takes."""
+
+    name: str
+    root: str | None = None
+    max_model_len: int | None = None
+
+    def __str__(self) -> str:
+        of = f" from {self.root}" if self.root not in (None, self.name) else ""
+        return f"{self.name}{of}" + (f" ({self.max_model_len} tokens)" if self.max_model_len else "")
+
+    def is_served_as(self, served: Model) -> bool:
+        """Whether `served` is this model, as far as both servers tell."""
+        pairs = ((self.root, served.root), (self.max_model_len, served.max_model_len))
+        return self.name == served.name and all(None in pair or pair[0] == pair[1] for pair in pairs)
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceReport:
+    """What one address said when it was looked at: the models it serves, or the problem with it."""
+
+    url: str
+    models: tuple[Model, ...] = ()
+    problem: str | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(model.name for model in self.models)
+
 
 @dataclass(slots=True, eq=False)
 class Instance:
     """One vLLM server as the fleet knows it. Changed only by the methods of its Fleet.
 
-    `in_flight` requests are out to it now; `strikes` failures came in a row; `models` it must serve to come back.
+    `in_flight` requests are out to it now, which weigh `load` (expected tokens); `foreign` requests of others wait
+    there. `strikes` failures came in a row. `models`: what it must still serve to come back, None while not known.
     `proven`: the last it did was to answer. `useless_since` it is out, or says that it is busy (seconds, as `now`).
+    `admits`: how many it may hold while it proves itself after a return, None once it has.
     """
 
     url: str
+    number: int = 0
     in_flight: int = 0
+    load: float = 0.0
+    foreign: int = 0
     state: Literal["up", "out"] = "up"
     strikes: int = 0
     reason: str | None = None  # why it is of no use
-    models: tuple[str, ...] | None = None
+    models: tuple[Model, ...] | None = None
     answers: int = 0
+    deaths: int = 0
     proven: bool = False
+    well: bool = False  # it was well when last heard of, so that a fault right after may be a death
+    reachable: bool = True  # something listens at its address, as far as is known
+    must_generate: bool = False  # it looked healthy and generated nothing: looking healthy is not enough to come back
+    admits: int | None = None
     useless_since: float | None = None
     rest_until: float = 0.0
     rest_s: float = 0.0  # the last rest, 0 when the last busy answer is made good
     probe_at: float = 0.0
     probe_wait_s: float = FIRST_PROBE_S  # before the next probe
+    window: Window = field(default_factory=Window)
+    watch: Watch = field(default_factory=Watch)
 
     @property
     def is_up(self) -> bool:
         return self.state == "up"
+
+    @property
+    def room(self) -> int:
+        """How many more requests of a bulk run it may take."""
+        most = self.window.size if self.admits is None else min(self.window.size, self.admits)
+        return most - self.in_flight
 
 
 class Fleet:
@@ -74,9 +137,11 @@ class Fleet:
             raise UsageError("no server address is given", cure="give at least one base URL, or VLLM_PORTS")
         if policy not in POLICIES:
             raise UsageError(f"policy={policy!r} is not known", cure=f"use one of: {', '.join(POLICIES)}")
-        # The shared state of the client: every field of these, and the turn, changed only by the methods below.
-        self.instances = [Instance(url) for url in dict.fromkeys(urls)]
+        # The shared state of the client: each field of these, turn and homes, changed only by the methods below.
+        self.instances = [Instance(url, number) for number, url in enumerate(dict.fromkeys(urls))]
+        self.policy = policy
         self._turn = 0
+        self._homes: PrefixMap[Instance] = PrefixMap()  # which instance was last asked with which beginning
 
     def __repr__(self) -> str:
         shown = (f"{i.url} {i.state} {i.in_flight} in flight, {i.answers} answered" for i in self.instances)
@@ -96,20 +161,52 @@ class Fleet:
         """Return whether an instance besides this one is up."""
         return any(other is not instance for other in self.up)
 
-    def pick(self, now: float, avoid: Collection[Instance] = ()) -> Instance | None:
+    # -- who is next -------------------------------------------------------------------------------------------
+
+    def pick(self, now: float, avoid: Collection[Instance] = (), prefix: Sequence[int] = ()) -> Instance | None:
         """Return the instance to ask next, or None when all are out or at rest.
 
         Among those that are up and least loaded, the next in turn: one request at a time gives the strict rotation
-        1, 2, 3, 4, 1. Instances in `avoid` (they failed this very request) are taken only if no other is up; one
-        that is at rest is waited for first.
+        1, 2, 3, 4, 1. Load is the number in flight (`round_robin`) or their weight. With `prefix_affinity` a known
+        `prefix` (`prefixes.chain`) goes where it went before, as long as that is no crowd. Instances in `avoid` (they
+        failed this very request) are taken only if no other is up; one that is at rest is waited for first.
         """
         awake = [i for i in self._candidates(avoid) if i.rest_until <= now]
         if not awake:
             return None
-        count = len(self.instances)
-        chosen = min(awake, key=lambda i: (i.in_flight, (self.instances.index(i) - self._turn) % count))
-        self._turn = (self.instances.index(chosen) + 1) % count
+        free = [i for i in awake if i.admits is None or i.in_flight < i.admits] or awake
+        if prefix and self.policy == "prefix_affinity":
+            chosen = self._home(free, prefix) or self._least(free)
+            self._homes.remember(prefix, chosen)
+        else:
+            chosen = self._least(free)
+        self._turn = chosen.number + 1
         return chosen
+
+    def _least(self, free: list[Instance]) -> Instance:
+        count, turn = len(self.instances), self._turn
+        if self.policy == "round_robin":
+            return min(free, key=lambda i: (i.in_flight + i.foreign, (i.number - turn) % count))
+        total, in_flight = sum(i.load for i in free), sum(i.in_flight for i in free)
+        typical = total / in_flight if in_flight else 1.0
+        return min(free, key=lambda i: (i.load + i.foreign * typical, (i.number - turn) % count))
+
+    def _home(self, free: list[Instance], prefix: Sequence[int]) -> Instance | None:
+        home, _ = self._homes.longest(prefix)
+        if home is None or home not in free:
+            return None
+        load = sum(i.in_flight + i.foreign for i in free) + 1
+        crowd = max(COMPANY, ceil(CROWD * load / len(free)))
+        return home if home.in_flight + home.foreign < crowd else None
+
+    def with_room(self, now: float) -> Instance | None:
+        """Return the instance that is to take the next row of a bulk run: the emptiest, None when all are full."""
+        fitting = [i for i in self.instances if i.is_up and i.rest_until <= now and i.room > 0]
+        return min(fitting, key=lambda i: i.in_flight / i.window.size, default=None)
+
+    def room(self, now: float) -> int:
+        """Return how many more rows of a bulk run could be out."""
+        return sum(max(0, i.room) for i in self.instances if i.is_up and i.rest_until <= now)
 
     def wakes_at(self, avoid: Collection[Instance] = ()) -> float | None:
         """Return when the first rest ends that `pick` waits for, None when all are out."""
@@ -118,16 +215,26 @@ class Fleet:
     def _candidates(self, avoid: Collection[Instance]) -> list[Instance]:
         return [i for i in self.up if i not in avoid] or self.up
 
-    def sent(self, instance: Instance) -> None:
+    # -- what became of a request ------------------------------------------------------------------------------
+
+    def sent(self, instance: Instance, now: float, weight: float = 1.0) -> None:
+        if instance.in_flight == 0:
+            instance.watch.began(now)
+            instance.foreign = 0  # nobody has looked since
         instance.in_flight += 1
+        instance.load += weight
 
-    def given_back(self, instance: Instance) -> None:
+    def given_back(self, instance: Instance, weight: float = 1.0) -> None:
         instance.in_flight -= 1
+        instance.load = instance.load - weight if instance.in_flight else 0.0  # no rounding is carried on
 
-    def answered(self, instance: Instance) -> None:
+    def answered(self, instance: Instance, now: float) -> None:
         instance.answers += 1
-        instance.proven = True
+        instance.proven = instance.reachable = instance.well = True
+        instance.watch.answered(now)
         instance.strikes, instance.rest_s, instance.probe_wait_s = 0, 0.0, FIRST_PROBE_S
+        if instance.admits is not None:
+            instance.admits = None if instance.admits >= RAMPED else instance.admits + 1
         if instance.is_up:
             instance.useless_since = instance.reason = None
 
@@ -139,6 +246,7 @@ class Fleet:
             instance.reason = BUSY
             if now > instance.rest_until + LAST_REST_S:
                 instance.rest_s, instance.useless_since = 0.0, None  # nobody has asked it for long
+        instance.window.refused()
         instance.rest_s = min(LAST_REST_S, instance.rest_s * 2 or FIRST_REST_S)
         instance.rest_until = now + min(LAST_REST_S, retry_after_s or instance.rest_s)
         if instance.useless_since is None:
@@ -149,7 +257,7 @@ class Fleet:
 
         `gone`: nothing listens at its address, so there is nothing to wait for.
         """
-        instance.proven = False
+        instance.proven, instance.reachable = False, not gone
         instance.strikes = STRIKES if gone else instance.strikes + 1
         if not instance.is_up or instance.strikes < STRIKES:
             return False
@@ -161,10 +269,54 @@ class Fleet:
         for instance in instances:
             instance.strikes = max(0, instance.strikes - 1)
 
+    def hung(self, instance: Instance, reason: str, now: float) -> bool:
+        """Put an instance out that has stopped without saying so; return whether its requests are to be taken back.
+
+        Half of the instances that can be reached stay in whatever happens: when more seem to have stopped, it is more
+        likely the network, the load or this process than all of the engines.
+        """
+        reachable = [i for i in self.instances if i.reachable]
+        staying = [i for i in reachable if i.is_up and i is not instance]
+        if instance.is_up and 2 * len(staying) < len(reachable):
+            return False
+        instance.proven, instance.must_generate = False, True
+        self.died(instance)
+        self.hold_out(instance, reason, now)
+        return True
+
+    def died(self, instance: Instance) -> None:
+        """Count the death of an instance that was well: what was in flight there may have caused it."""
+        instance.deaths += instance.well
+        instance.well = False
+
+    def known(self, instance: Instance, models: tuple[Model, ...]) -> None:
+        """Take note of what an instance serves: it must serve the same to come back."""
+        instance.well = True
+        if instance.models is None:
+            instance.models = models
+
+    def required(self, instance: Instance, name: str) -> None:
+        """Only this model of those it serves matters."""
+        instance.models = tuple(model for model in instance.models or () if model.name == name) or (Model(name),)
+
+    def sampled(self, instance: Instance, sample: Sample | None, now: float) -> None:
+        """Take in what an instance said of itself in /metrics; None: it is no vLLM and does not tell."""
+        instance.well = True
+        if sample is None:
+            instance.watch.heard(now)
+            instance.window.unseen()
+            return
+        instance.watch.sampled(sample.moving, now)
+        instance.window.seen(sample.running, sample.waiting, instance.in_flight)
+        others = sample.running + sample.waiting - instance.in_flight
+        instance.foreign = max(0, others) if sample.waiting else 0
+
     def hold_out(self, instance: Instance, reason: str, now: float) -> None:
         """Put an instance out that was found unfit by other means than failures."""
         if instance.is_up:
             self._put_out(instance, reason, now)
+
+    # -- who comes back ----------------------------------------------------------------------------------------
 
     def due(self, now: float) -> list[Instance]:
         """Return the instances to probe at `now`."""
@@ -175,10 +327,14 @@ class Fleet:
         return min((i.probe_at for i in self.instances if not i.is_up), default=None)
 
     def probed(self, instance: Instance, problem: str | None, now: float) -> None:
-        """Take note of a probe: no `problem` brings the instance back, with a clean sheet."""
+        """Take note of a probe: no `problem` brings the instance back, on trial: one request, one failure ends it."""
         if problem is None:
-            instance.state, instance.reason, instance.strikes = "up", None, 0
+            instance.state, instance.reason, instance.strikes = "up", None, STRIKES - 1
             instance.useless_since, instance.rest_s, instance.rest_until = None, 0.0, 0.0
+            instance.reachable, instance.admits, instance.foreign = True, 1, 0
+            if instance.must_generate:
+                instance.must_generate = False
+                instance.watch.was_wrong()
             return
         instance.reason = problem
         self._probe_later(instance, now)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ from analyze.judge.tasks import Task, task_from_json
 from analyze.judge.verdicts import CellFailure, Reply, ReplyError, parse_reply
 from analyze.lang import Lang, language
 from analyze.records import CHAT_URL, Answer, Failure, Outcome, Request, asked_of, to_json
-from analyze.runs.askers import ClientAsker
+from analyze.runs.askers import ClientAsker, OneLane
 from analyze.runs.replies import ReplyCheck
 
 if TYPE_CHECKING:
@@ -73,15 +73,14 @@ def facts_of(tasks: Sequence[Task]) -> TaskFacts:
     return dict(zip(codes, measure_many(list(codes.items())), strict=True))
 
 
-class MeasuredAsker:
+class MeasuredAsker(OneLane):
     """Answers cells from measured facts, in the shape in which a model would."""
 
-    in_flight = 1
-
     def __init__(self, judge: Judge, facts: TaskFacts, lang: Lang) -> None:
+        super().__init__(in_flight=1)
         self._judge, self._facts, self._lang = judge, facts, lang
 
-    async def ask(self, request: Request) -> Outcome:
+    async def ask(self, request: Request, lane: Hashable = None, *, alone: bool = False) -> Outcome:
         cell = self._judge.cells[request.id]
         first, second = cell.first, cell.second
         reply = measured_reply(first, second, self._facts[first.code], self._facts[second.code], lang=self._lang)

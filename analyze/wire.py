@@ -64,6 +64,7 @@ class Reply:
     value: Body | None = None  # what the body means, where that was asked for
     chunks: AsyncIterator[bytes] | None = None
     close: Callable[[], None] = lambda: None
+    abort: Callable[[], None] = lambda: None  # end a stream as if it had broken off
 
 
 class CoreError(Exception):
@@ -81,6 +82,10 @@ class Unavailable(CoreError):
 
 class TimedOut(CoreError):
     """An instance took the request and did not answer in time."""
+
+
+class Poisoned(CoreError):
+    """Instances died while they had the request, which may be why."""
 
 
 class StreamBroken(CoreError):
@@ -146,7 +151,7 @@ class Wire:
             reply = Reply(response.status, _end_to_end_headers(response, instance), instance)
             if call.stream and response.status < 400 and response.content_type == "text/event-stream":
                 streamed = _Stream(response, instance.url, ended)
-                reply.chunks, reply.close = streamed.chunks(), streamed.close
+                reply.chunks, reply.close, reply.abort = streamed.chunks(), streamed.close, streamed.abort
             else:
                 reply.body = await response.read()
         return reply
@@ -156,6 +161,14 @@ class Wire:
         limits = aiohttp.ClientTimeout(total=timeout_s)
         with _translated():
             async with self._open().get(url, headers=self.authorization, timeout=limits) as response:
+                return response.status, await response.read()
+
+    async def post(self, url: str, content: bytes, timeout_s: float) -> tuple[int, bytes]:
+        """Send JSON to `url`; return status and body. Raises InstanceFault, TimeoutError."""
+        limits = aiohttp.ClientTimeout(total=timeout_s)
+        headers = {**self.authorization, "Content-Type": "application/json"}
+        with _translated():
+            async with self._open().post(url, data=content, headers=headers, timeout=limits) as response:
                 return response.status, await response.read()
 
     def _open(self) -> aiohttp.ClientSession:
@@ -193,6 +206,11 @@ class _Stream:
     def close(self) -> None:
         self._response.close()
         self._end(None)
+
+    def abort(self) -> None:
+        """Cut the connection: whoever reads, or reads next, is told that the stream broke off."""
+        self._response.close()
+        self._end("a stream was given up")
 
     def _end(self, problem: str | None) -> None:
         ended, self._ended = self._ended, None

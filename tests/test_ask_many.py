@@ -89,7 +89,7 @@ def test_failures_come_as_failures(fleet):
     assert (outcome.kind, outcome.transient, outcome.message) == ("invalid", False, "told to say 400")
 
 
-@pytest.mark.parametrize(("mode", "kind"), [("500", "server"), ("garbage", "server"), ("abort", "server")])
+@pytest.mark.parametrize(("mode", "kind"), [("502", "server"), ("garbage", "server"), ("abort", "server")])
 def test_servers_at_fault_are_a_transient_failure(fleet, mode, kind):
     for server in fleet:
         server.mode = mode

@@ -15,7 +15,7 @@ URLS = [f"http://h:{port}/v1" for port in (1, 2, 3, 4)]
 def send(fleet: Fleet) -> Instance:
     instance = fleet.pick(0.0)
     assert instance is not None
-    fleet.sent(instance)
+    fleet.sent(instance, 0.0)
     return instance
 
 
@@ -59,7 +59,7 @@ def test_no_order_of_events_loses_an_instance_for_ever(events: list[tuple[int, s
         now += 1.0
         instance = fleet.instances[number]
         if event == "answered":
-            fleet.answered(instance)
+            fleet.answered(instance, now)
         elif event == "busy":
             fleet.busy(instance, now)
         elif event in ("failed", "gone"):
@@ -80,7 +80,7 @@ def test_failures_in_a_row_put_an_instance_out_and_an_answer_in_between_clears_t
     for _ in range(10):
         for _ in range(STRIKES - 1):
             assert not fleet.failed(first, "reset", 0.0)
-        fleet.answered(first)
+        fleet.answered(first, 0.0)
     for _ in range(STRIKES - 1):
         fleet.failed(first, "reset", 0.0)
     assert fleet.failed(first, "reset", 0.0)
@@ -135,7 +135,7 @@ def test_a_probe_is_no_answer_probes_grow_rarer_while_an_instance_only_looks_hea
         waits.append(only.probe_at - now)
         now = only.probe_at
         fleet.probed(only, None, now)
-    fleet.answered(only)
+    fleet.answered(only, now)
     fleet.failed(only, "refused", now, gone=True)
     assert [*waits, only.probe_at - now] == [0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 0.5]
 
@@ -160,7 +160,7 @@ def test_rests_double_with_each_busy_answer_until_an_answer_comes():
         fleet.busy(only, now + 0.1)  # asked before the rest began
         rests.append(only.rest_until - now)
         now = only.rest_until
-    fleet.answered(only)
+    fleet.answered(only, now)
     fleet.busy(only, now)
     assert [*rests, only.rest_until - now] == [0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0, 0.5]
 
@@ -180,7 +180,7 @@ def test_the_fleet_stands_still_from_when_the_last_instance_was_of_use():
     fleet.busy(second, 101.0)
     fleet.busy(second, 102.0)
     assert fleet.standstill_since == 101.0
-    fleet.answered(first)  # a late one
+    fleet.answered(first, 102.5)  # a late one
     fleet.hold_out(second, "down", 103.0)
     assert fleet.standstill_since == 101.0
     fleet.probed(first, None, 104.0)

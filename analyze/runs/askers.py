@@ -5,27 +5,67 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
 from analyze import settings
-from analyze.core import Core, InstanceReport
+from analyze.core import DEATHS_OF_POISON, Core, InstanceReport
 from analyze.errors import NoServerError, UsageError
+from analyze.fleet import Instance
 from analyze.records import CHAT_URL, Answer, Failure, FailureKind, Outcome, Request
 from analyze.settings import Settings, addresses
 
 
 class Asker(Protocol):
-    """Answers requests. `in_flight` is how many it can use at a time."""
+    """Answers requests. A lane is one of the servers behind it; `in_flight` bounds the rows out at all of them.
 
-    in_flight: int
+    `on_room` is called when a lane may take more rows than before, or has gone out.
+    """
 
-    async def ask(self, request: Request) -> Outcome: ...
+    @property
+    def in_flight(self) -> int | None: ...
+
+    on_room: Callable[[], None]
+
+    def lane(self) -> Hashable:
+        """Return the lane that should take the next row, None when all are full."""
+
+    def room(self) -> int:
+        """Return how many more rows could be out."""
+
+    def idle(self) -> Hashable:
+        """Return a lane that has little to do, None when none has."""
+
+    def out(self) -> Iterable[Hashable]:
+        """Return the lanes that are of no use now."""
+
+    async def ask(self, request: Request, lane: Hashable = None, *, alone: bool = False) -> Outcome:
+        """Ask one row, at `lane` first. `alone`: it is suspected of having killed servers; one more convicts it."""
 
     async def aclose(self) -> None: ...
+
+
+class OneLane:
+    """What an asker says that has one lane only, which takes `in_flight` rows at a time."""
+
+    def __init__(self, in_flight: int) -> None:
+        self.in_flight = in_flight
+        self.on_room: Callable[[], None] = lambda: None
+
+    def lane(self) -> Hashable:
+        return "the only one"
+
+    def room(self) -> int:
+        return self.in_flight
+
+    def idle(self) -> Hashable:
+        return None
+
+    def out(self) -> Iterable[Hashable]:
+        return ()
 
 
 class FleetAsker:
@@ -33,7 +73,7 @@ class FleetAsker:
 
     def __init__(self, urls: Sequence[str], *, api_key: str, in_flight: int | None = None) -> None:
         self.core = Core(urls, api_key=api_key)
-        self.in_flight = in_flight or settings.IN_FLIGHT_PER_INSTANCE * len(self.core.fleet.instances)
+        self.in_flight = in_flight
         self.model: str | None = None
         self.reports: list[InstanceReport] = []
 
@@ -49,38 +89,60 @@ class FleetAsker:
             raise no_server(self.reports)
         self.model = model or _the_one_model(up)
         for instance, report in zip(self.core.fleet.instances, self.reports, strict=True):
-            instance.models = (self.model,)
-            if report.problem is None and self.model not in report.models:
-                self.core.hold_out(instance, f"serves {', '.join(report.models)}, not {self.model}")
+            self.core.fleet.required(instance, self.model)
+            if report.problem is None and self.model not in report.names:
+                self.core.hold_out(instance, f"serves {', '.join(report.names)}, not {self.model}")
         if not self.core.fleet.up:
-            served = sorted({name for report in up for name in report.models}) or ["no model at all"]
+            served = sorted({name for report in up for name in report.names}) or ["no model at all"]
             raise UsageError(
                 f"no server serves {self.model!r}; served: {', '.join(served)}", cure=f"--model {served[0]}"
             )
 
-    async def ask(self, request: Request) -> Outcome:
+    @property
+    def on_room(self) -> Callable[[], None]:
+        return self.core.on_room
+
+    @on_room.setter
+    def on_room(self, callback: Callable[[], None]) -> None:
+        self.core.on_room = callback
+
+    def lane(self) -> Instance | None:
+        return self.core.fleet.with_room(time.monotonic())
+
+    def room(self) -> int:
+        return self.core.fleet.room(time.monotonic())
+
+    def idle(self) -> Instance | None:
+        lane = self.lane()
+        return lane if lane is not None and lane.in_flight <= lane.window.size // 2 else None
+
+    def out(self) -> list[Instance]:
+        return [instance for instance in self.core.fleet.instances if not instance.is_up]
+
+    async def ask(self, request: Request, lane: Hashable = None, *, alone: bool = False) -> Outcome:
         if "model" not in request.body and self.model is not None:
             request = replace(request, body={"model": self.model, **request.body})
-        return await self.core.ask(request)
+        first = lane if isinstance(lane, Instance) else None
+        return await self.core.ask(request, first=first, deaths_allowed=1 if alone else DEATHS_OF_POISON)
 
     async def aclose(self) -> None:
         await self.core.aclose()
 
 
-class ClientAsker:
+class ClientAsker(OneLane):
     """Somebody's own client: `client.chat.completions.create(**body)`, plain or async. Its retries are its own."""
 
     def __init__(self, client: Any, *, model: str | None = None, in_flight: int = settings.IN_FLIGHT_PER_INSTANCE):
         import openai
 
+        super().__init__(in_flight)
         self._create: Callable[..., Any] = client.chat.completions.create
         self._is_async = isinstance(client, openai.AsyncOpenAI) or inspect.iscoroutinefunction(self._create)
         # Its own threads: the event loop's own pool has cores + 4, fewer than may be in flight.
         self._threads = ThreadPoolExecutor(in_flight, thread_name_prefix="analyze-client")
         self.model = model
-        self.in_flight = in_flight
 
-    async def ask(self, request: Request) -> Outcome:
+    async def ask(self, request: Request, lane: Hashable = None, *, alone: bool = False) -> Outcome:
         import openai
 
         if request.url != CHAT_URL:
@@ -145,8 +207,8 @@ def no_server(reports: Sequence[InstanceReport]) -> NoServerError:
 
 
 def _the_one_model(up: Sequence[InstanceReport]) -> str:
-    common = set(up[0].models).intersection(*(report.models for report in up))
-    if len(common) == 1 and all(len(report.models) == 1 for report in up):
+    common = set(up[0].names).intersection(*(report.names for report in up))
+    if len(common) == 1 and all(len(report.names) == 1 for report in up):
         return common.pop()
-    served = "\n".join(f"  {report.url}: {', '.join(report.models)}" for report in up)
+    served = "\n".join(f"  {report.url}: {', '.join(report.names)}" for report in up)
     raise UsageError(f"the servers do not serve one and the same model:\n{served}", cure="choose with --model")

@@ -57,7 +57,7 @@ async def aask_many(
         left = _requests(requests, Plan(record.seen if record else {}))
         asker = await connected_asker(client, model=model, in_flight=in_flight)
         try:
-            async with aclosing(outcomes(left, asker.ask, in_flight=asker.in_flight, keep=keep)) as stream:
+            async with aclosing(outcomes(left, asker, keep=keep)) as stream:
                 async for outcome in stream:
                     yield outcome
         finally:

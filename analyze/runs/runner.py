@@ -1,6 +1,9 @@
-"""Asks what is left, many at a time, and hands each outcome over once it is recorded. Knows no job and no server.
+"""Asks what is left, as many at a time as servers can use, and hands each outcome over once it is recorded.
 
-    source ──> workers: ask ──> check ──> record ──> queue ──> caller
+    source ──> backlog ──> workers: a row for the instance with most room ──> ask ──> check, record ──> queue ──> caller
+                                ├─ the end is near, a server idle: the slowest rows are asked there too (`tail`)
+                                └─ it may have killed two servers: asked alone, when all else is done
+Who has room, and what a row's group is, others decide (`askers`, `backlog`). Knows no job and no server.
 A first Ctrl-C (or SIGTERM) lets what is in flight finish, for a bounded time; a second ends it at once. Either way
 everything recorded stays.
 """
@@ -11,31 +14,48 @@ import asyncio
 import contextlib
 import signal
 import threading
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Iterator
+import time
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Hashable, Iterable, Iterator
+from typing import Any
 
-from analyze.records import Outcome, Request
+from analyze.records import Answer, Failure, Outcome, Request
+from analyze.runs.askers import Asker
+from analyze.runs.backlog import Backlog
+from analyze.runs.tail import Out, Tail
 
-Ask = Callable[[Request], Awaitable[Outcome]]
 Requests = Iterable[Request] | AsyncIterable[Request]
 
 FINISH_S = 60.0
 """How long requests in flight may take after the first Ctrl-C; a long answer at 20 tokens/s has 1,200 tokens."""
 
+TAIL_POLL_S = 0.25
+"""How often the end of a run is looked at for rows worth a second ask."""
+
+READ_FOR_S = 0.005
+"""How long reading may keep the event loop, and with it the answers, waiting."""
+
+UNREAD = 4
+"""Outcomes that may wait for the caller however few rows are out."""
+
 
 class Stop:
-    """The wish to stop. `wanted` asks no more; `at_once` drops what is in flight too."""
+    """The wish to stop. `asked`: no more rows are asked; `at_once`: what is in flight is dropped too."""
 
     def __init__(self, finish_s: float = FINISH_S, on_first: Callable[[], None] = lambda: None) -> None:
-        self.wanted = False
+        self.asked = asyncio.Event()
         self.at_once = asyncio.Event()
         self._finish_s, self._on_first = finish_s, on_first
+
+    @property
+    def wanted(self) -> bool:
+        return self.asked.is_set()
 
     def request(self) -> None:
         """First call: finish what is in flight. Second call: now. Call from the loop's own thread."""
         if self.wanted:
             self.at_once.set()
             return
-        self.wanted = True
+        self.asked.set()
         asyncio.get_running_loop().call_later(self._finish_s, self.at_once.set)
         self._on_first()
 
@@ -57,48 +77,25 @@ class Stop:
 
 async def outcomes(
     requests: Requests,
-    ask: Ask,
+    asker: Asker,
     *,
-    in_flight: int,
     stop: Stop | None = None,
     keep: Callable[[Request, Outcome], Outcome] = lambda request, outcome: outcome,
 ) -> AsyncGenerator[Outcome, None]:
-    """Ask every request, at most `in_flight` at a time, and yield the outcomes as they come.
+    """Ask every request, as many at a time as the asker has room for, and yield the outcomes as they come.
 
     `keep` is called with each outcome before it is yielded: it checks and records, and returns what it recorded. An
-    error it raises, or the source, ends everything at once and is raised here. Memory holds `in_flight` requests.
+    error it raises, or the source, ends everything at once and is raised here. Memory holds what is read ahead, at
+    most LOOK_AHEAD_ROWS or LOOK_AHEAD_BYTES, and what is in flight.
     """
-    source = _Source(requests)
-    finished: asyncio.Queue[Outcome | None] = asyncio.Queue(maxsize=in_flight)
-
-    async def work() -> None:
-        while not (stop and stop.wanted):
-            request = await source.next()
-            if request is None:
-                return
-            await finished.put(keep(request, await ask(request)))
-
-    async def work_all() -> None:
-        async with asyncio.TaskGroup() as group:
-            workers = [group.create_task(work()) for _ in range(in_flight)]
-            if stop:
-                watch = asyncio.create_task(_cancel_when(stop.at_once, workers))
-                await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
-                watch.cancel()
-
-    async def run() -> None:
-        try:
-            await work_all()
-        finally:
-            with contextlib.suppress(asyncio.QueueFull):
-                finished.put_nowait(None)
-
-    running = asyncio.create_task(run())
+    run = _Run(requests, asker, stop or Stop(), keep)
+    running = asyncio.create_task(run.all())
     try:
-        while not (running.done() and finished.empty()):
-            outcome = await finished.get()
+        while not (running.done() and run.finished.empty()):
+            outcome = await run.finished.get()
             if outcome is not None:
                 yield outcome
+                run.read_by_caller()
         await _raise_first(running)
     finally:
         running.cancel()
@@ -106,10 +103,198 @@ async def outcomes(
             await running
 
 
-async def _cancel_when(event: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
-    await event.wait()
-    for task in tasks:
-        task.cancel()
+class _Row(Out):
+    """A row that is out, and the workers that ask it."""
+
+    def __init__(self, request: Request, lane: Hashable) -> None:
+        super().__init__(lane, time.monotonic())
+        self.request = request
+        self.workers: set[asyncio.Task[Any]] = set()
+        self.is_done = False
+
+
+class _Run:
+    """The workers of one run, and what they share: changed only between two awaits of one event loop."""
+
+    def __init__(
+        self, requests: Requests, asker: Asker, stop: Stop, keep: Callable[[Request, Outcome], Outcome]
+    ) -> None:
+        self._source, self._asker, self._stop, self._keep = _Source(requests), asker, stop, keep
+        self.finished: asyncio.Queue[Outcome | None] = asyncio.Queue()
+        self._backlog = Backlog()
+        self._space = asyncio.Event()  # in the backlog
+        self._out: set[_Row] = set()
+        self._suspects: list[Request] = []  # they may have killed servers, and wait until all else is done
+        self._tail = Tail()
+        self._workers: set[asyncio.Task[None]] = set()
+        self._starting = 0  # workers that have not yet taken a row
+        self._is_unread = False  # a worker ended because the caller was behind
+        self._is_over = asyncio.Event()  # nothing is out, and nothing more will be
+
+    async def all(self) -> None:
+        """Ask everything. Raises what `keep` or the source raises, in an ExceptionGroup."""
+        dropping = asyncio.create_task(self._drop_all_at_once())
+        try:
+            async with asyncio.TaskGroup() as self._group:
+                self._asker.on_room = self._look_around
+                await self._read_until_stopped()
+                await self._see_out()
+                await self._ask_suspects()
+        finally:
+            self._asker.on_room = lambda: None
+            dropping.cancel()
+            self.finished.put_nowait(None)
+
+    def read_by_caller(self) -> None:
+        """The caller has taken an outcome: go on if its slowness has held workers back."""
+        if self._is_unread and self.finished.qsize() <= len(self._out):
+            self._is_unread = False
+            self._start_workers()
+
+    async def _drop_all_at_once(self) -> None:
+        await self._stop.at_once.wait()
+        for worker in self._workers:
+            worker.cancel()
+
+    # -- reading -----------------------------------------------------------------------------------------------
+
+    async def _read_until_stopped(self) -> None:
+        reading = asyncio.create_task(self._read())
+        stopping = asyncio.create_task(self._stop.asked.wait())
+        try:
+            await asyncio.wait([reading, stopping], return_when=asyncio.FIRST_COMPLETED)
+            if reading.done():
+                reading.result()
+        finally:
+            reading.cancel()
+            stopping.cancel()
+
+    async def _read(self) -> None:
+        while chunk := await self._source.chunk():
+            for request in chunk:
+                self._backlog.add(request)
+            self._start_workers()
+            while self._backlog.is_full:
+                self._space.clear()
+                await self._space.wait()
+
+    # -- asking ------------------------------------------------------------------------------------------------
+
+    def _look_around(self) -> None:
+        """An instance may hold more than before, or is out."""
+        for lane in self._asker.out():
+            self._backlog.let_go(lane)
+        self._start_workers()
+
+    def _start_workers(self) -> None:
+        wanted = min(len(self._backlog), self._room() - self._starting)
+        if wanted <= 0 and len(self._backlog) and not self._workers:
+            wanted = 1  # it waits until a server is of use
+        for _ in range(wanted):
+            self._starting += 1
+            self._start(self._work())
+
+    def _room(self) -> int:
+        limit = self._asker.in_flight
+        room = self._asker.room()
+        return room if limit is None else min(room, limit - len(self._out))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        worker = self._group.create_task(work)
+        self._workers.add(worker)
+        worker.add_done_callback(self._workers.discard)
+        return worker
+
+    async def _work(self) -> None:
+        self._starting -= 1
+        while (row := self._next_row()) is not None:
+            await self._ask(row, row.lane)
+
+    def _next_row(self) -> _Row | None:
+        """Take a row for the instance with most room; where none has, only if nothing is out that would make some."""
+        if self._stop.wanted or not len(self._backlog):
+            return None
+        if self.finished.qsize() > max(len(self._out), UNREAD):
+            self._is_unread = True
+            return None
+        limit = self._asker.in_flight
+        lane = None if limit is not None and len(self._out) >= limit else self._asker.lane()
+        if lane is None and self._out:
+            return None
+        request = self._backlog.take(lane)
+        assert request is not None
+        if not self._backlog.is_full:
+            self._space.set()
+        row = _Row(request, lane)
+        self._out.add(row)
+        return row
+
+    async def _ask(self, row: _Row, lane: Hashable, *, alone: bool = False) -> None:
+        """Ask the row and hand its outcome over, unless another worker has its answer first, or still may."""
+        worker = asyncio.current_task()
+        assert worker is not None
+        row.workers.add(worker)
+        self._tail.asked += 1
+        since = time.monotonic()
+        try:
+            outcome = await self._asker.ask(row.request, lane, alone=alone)
+        finally:
+            row.workers.discard(worker)
+            if not row.workers:
+                self._back(row)
+        if row.is_done or (row.workers and isinstance(outcome, Failure)):
+            return
+        row.is_done = True
+        self._back(row)
+        for other in row.workers:
+            other.cancel()
+        if isinstance(outcome, Failure) and outcome.kind == "poison" and not alone:
+            self._suspects.append(row.request)
+            return
+        if isinstance(outcome, Answer):
+            self._learn(row, lane, outcome, since)
+        self.finished.put_nowait(self._keep(row.request, outcome))
+
+    def _back(self, row: _Row) -> None:
+        self._out.discard(row)
+        if not self._out and (self._stop.wanted or not len(self._backlog)):
+            self._is_over.set()
+
+    def _learn(self, row: _Row, lane: Hashable, answer: Answer, since: float) -> None:
+        if answer.attempts == 1:
+            self._tail.answered(lane, time.monotonic() - since)
+        tokens = answer.usage.get("completion_tokens")
+        if isinstance(tokens, int):
+            self._backlog.heard(row.request, tokens)
+
+    # -- the end -----------------------------------------------------------------------------------------------
+
+    async def _see_out(self) -> None:
+        """Wait for what is out; where servers stand idle meanwhile, ask the slowest rows there too."""
+        while self._out or (len(self._backlog) and not self._stop.wanted):
+            self._is_over.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TAIL_POLL_S):
+                    await self._is_over.wait()
+            if not len(self._backlog) and not self._stop.wanted:
+                self._ask_slowest_again()
+
+    def _ask_slowest_again(self) -> None:
+        while (lane := self._asker.idle()) is not None:
+            row = self._tail.slowest(self._out, lane, time.monotonic())
+            if not isinstance(row, _Row):
+                return
+            row.asks += 1
+            self._tail.again += 1
+            self._start(self._ask(row, lane))
+
+    async def _ask_suspects(self) -> None:
+        for request in self._suspects:
+            if self._stop.wanted:
+                return
+            row = _Row(request, None)
+            self._out.add(row)
+            await asyncio.wait([self._start(self._ask(row, None, alone=True))])
 
 
 async def _raise_first(running: asyncio.Task[None]) -> None:
@@ -121,16 +306,22 @@ async def _raise_first(running: asyncio.Task[None]) -> None:
 
 
 class _Source:
-    """One reader of requests for many workers; None when there is no more."""
+    """Reads requests, a few at a time; nothing when there are no more."""
 
     def __init__(self, requests: Requests) -> None:
         self._async = aiter(requests) if isinstance(requests, AsyncIterable) else None
         self._sync = None if isinstance(requests, AsyncIterable) else iter(requests)
-        self._turn = asyncio.Lock()  # an async iterator may not be advanced twice at once
 
-    async def next(self) -> Request | None:
-        if self._sync is not None:
-            return next(self._sync, None)
-        assert self._async is not None
-        async with self._turn:
-            return await anext(self._async, None)
+    async def chunk(self) -> list[Request]:
+        """Return the next requests: as many as can be had without keeping the event loop waiting, at least one."""
+        if self._sync is None:
+            assert self._async is not None
+            request = await anext(self._async, None)
+            return [] if request is None else [request]
+        await asyncio.sleep(0)
+        chunk, until = [], time.monotonic() + READ_FOR_S
+        for request in self._sync:
+            chunk.append(request)
+            if time.monotonic() > until:
+                break
+        return chunk

@@ -72,7 +72,7 @@ async def ask_left(
         journal.record(outcome)
         return outcome
 
-    stream = outcomes(left, asker.ask, in_flight=asker.in_flight, stop=stop, keep=keep)
+    stream = outcomes(left, asker, stop=stop, keep=keep)
     async with aclosing(stream):
         async for outcome in stream:
             on_outcome(outcome)

@@ -1,0 +1,259 @@
+"""Looks at the servers beside the requests: who is fit at the start, who has stopped, who has died, who is back.
+
+    survey     /models of all, once               who serves what
+    watch      /metrics, while requests are out   who generates nothing; how many wait there
+    examine    /health, right after a fault       was that one request, or the end of the server?
+    probe      /health, /models (and one token of an instance that only looked healthy), while one is out
+
+Judges nothing itself: `fleet`, `watch` and `windows` decide, this module looks and tells them. Knows no request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import orjson
+
+from analyze import watch
+from analyze.fleet import Fleet, Instance, InstanceReport, Model
+from analyze.server_replies import models_of, sample_of
+from analyze.wire import InstanceFault, Wire
+
+PROBE_TIMEOUT_S = 5.0
+GENERATION_TIMEOUT_S = 30.0
+"""For one token of an idle engine: a cold one compiles its kernels first."""
+
+EXAMINE_TIMEOUT_S = 2.0
+EXAMINE_AGAIN_S = 0.5
+"""vLLM's web server may say 200 for a moment after its engine has died, and then ends itself."""
+
+NO_HEALTH_IN_TIME = "no answer to /health in time"
+
+SETTLING_POLL_S = 0.2
+"""While a window still looks for its size."""
+
+
+class Lookout:
+    """Looks at the instances of a fleet as long as there is a reason to. Belongs to the event loop it is used in."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        wire: Wire,
+        *,
+        say: Callable[[str], None],
+        take_back: Callable[[Instance, str], None],
+        longest_prompt_tokens: Callable[[Instance], int],
+        back: Callable[[], None],
+        room: Callable[[], None],
+    ) -> None:
+        """`say` is told who goes out and comes back, `back` that somebody has, `room` that one may hold more now."""
+        self._fleet, self._wire = fleet, wire
+        self._say, self._take_back, self._back, self._room = say, take_back, back, room
+        self._longest_prompt_tokens = longest_prompt_tokens
+        self._prober: asyncio.Task[None] | None = None
+        self._watcher: asyncio.Task[None] | None = None
+        self._looks: dict[Instance, asyncio.Task[None]] = {}  # at /metrics, one at a time each
+        self._examinations: dict[Instance, asyncio.Task[None]] = {}
+
+    async def aclose(self) -> None:
+        tasks = [task for task in (self._prober, self._watcher) if task is not None]
+        tasks += [*self._looks.values(), *self._examinations.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # -- who is fit --------------------------------------------------------------------------------------------
+
+    async def survey(self) -> list[InstanceReport]:
+        """Look at every instance, at once, and hold out those that do not answer. Takes seconds, never longer."""
+        reports = await asyncio.gather(*(self._models(instance) for instance in self._fleet.instances))
+        for instance, report in zip(self._fleet.instances, reports, strict=True):
+            if report.problem is None:
+                self._fleet.known(instance, report.models)
+            else:
+                self.hold_out(instance, report.problem)
+        return reports
+
+    async def alone_unfit(self, instance: Instance, model: str | None) -> str | None:
+        """Return why this instance, and not the others, cannot serve `model`; None where it can, or nobody can."""
+        others = [other for other in self._fleet.up if other is not instance]
+        own, *reports = await asyncio.gather(*(self._models(one) for one in (instance, *others)))
+        if model is not None and not any(model in report.names for report in reports):
+            return None
+        if own.problem is not None:
+            return own.problem if any(report.problem is None for report in reports) else None
+        return None if model is None or model in own.names else f"serves {_listed(own.models)}, not {model}"
+
+    async def _models(self, instance: Instance) -> InstanceReport:
+        try:
+            status, body = await self._wire.get(instance.url + "/models", PROBE_TIMEOUT_S)
+        except (InstanceFault, TimeoutError) as error:
+            return InstanceReport(instance.url, problem=str(error) or f"no answer within {PROBE_TIMEOUT_S:g} s")
+        if status in (401, 403):
+            return InstanceReport(instance.url, problem=f"HTTP {status}: the key is refused; set VLLM_API_KEY")
+        if status != 200:
+            return InstanceReport(instance.url, problem=f"/models says HTTP {status}")
+        try:
+            return InstanceReport(instance.url, models_of(body))
+        except ValueError as error:
+            return InstanceReport(instance.url, problem=str(error))
+
+    def hold_out(self, instance: Instance, reason: str) -> None:
+        """Send nothing to this instance until a probe finds it fit."""
+        self._fleet.hold_out(instance, reason, _now())
+        self.begin_probing()
+
+    def say_out(self, instance: Instance, reason: str) -> None:
+        left = len(self._fleet.up)
+        others = f"its requests go to {'the other one' if left == 1 else f'the {left} others'}"
+        self._say(f"{instance.url} is out: {reason}; {others if left else 'no server is left, requests wait'}")
+
+    # -- who has stopped ---------------------------------------------------------------------------------------
+
+    def begin_watching(self) -> None:
+        """Watch as long as any request is out."""
+        if self._watcher is None or self._watcher.done():
+            self._watcher = asyncio.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        looked_at = _now()
+        while working := [i for i in self._fleet.instances if i.in_flight]:
+            pause_s = min(SETTLING_POLL_S, watch.POLL_S) if self._is_settling(working) else watch.POLL_S
+            await asyncio.sleep(pause_s)
+            now = _now()
+            if (late_s := now - looked_at - pause_s) > watch.POLL_S:
+                for instance in working:
+                    instance.watch.overslept(late_s)
+            looked_at = now
+            for instance in working:
+                if instance.in_flight:
+                    self._look_at(instance, now)
+            self._room()
+
+    def _is_settling(self, working: list[Instance]) -> bool:
+        return any(i.window.changed and i.in_flight >= i.window.size and i.is_up for i in working)
+
+    def _look_at(self, instance: Instance, now: float) -> None:
+        """Judge by what is known, and look again where the last look has come back."""
+        reason = instance.watch.stopped(
+            now,
+            longest_prompt_tokens=self._longest_prompt_tokens(instance),
+            has_answered=instance.answers > 0,
+        )
+        was_up = instance.is_up
+        if reason is not None and self._fleet.hung(instance, reason, now):
+            if was_up:
+                self.say_out(instance, reason)
+            self.begin_probing()
+            self._take_back(instance, reason)
+            return
+        look = self._looks.get(instance)
+        if look is None or look.done():
+            self._looks[instance] = asyncio.create_task(self._sample(instance))
+
+    async def _sample(self, instance: Instance) -> None:
+        if instance.models is None:
+            await self._learn_models(instance)
+        try:
+            status, body = await self._wire.get(_root(instance) + "/metrics", 2 * watch.SILENT_S)
+        except TimeoutError:
+            return
+        except InstanceFault as fault:
+            if fault.gone and self._fleet.failed(instance, str(fault), _now(), gone=True):
+                self.say_out(instance, str(fault))
+                self.begin_probing()
+            return
+        self._fleet.sampled(instance, sample_of(body) if status == 200 else None, _now())
+
+    async def _learn_models(self, instance: Instance) -> None:
+        report = await self._models(instance)
+        if report.problem is None:
+            self._fleet.known(instance, report.models)
+
+    # -- who has died ------------------------------------------------------------------------------------------
+
+    def examine(self, instance: Instance) -> asyncio.Task[None]:
+        """Find out, at once and once for all who ask, whether a fault was the end of this instance."""
+        task = self._examinations.get(instance)
+        if task is None or task.done():
+            task = self._examinations[instance] = asyncio.create_task(self._examine(instance))
+        return task
+
+    async def _examine(self, instance: Instance) -> None:
+        problem = await self._unhealthy(instance, EXAMINE_TIMEOUT_S)
+        if problem is None:
+            await asyncio.sleep(EXAMINE_AGAIN_S)
+            problem = await self._unhealthy(instance, EXAMINE_TIMEOUT_S)
+        if problem is None or problem == NO_HEALTH_IN_TIME:
+            return
+        was_up = instance.is_up
+        self._fleet.died(instance)
+        self.hold_out(instance, problem)
+        if was_up:
+            self.say_out(instance, problem)
+
+    async def _unhealthy(self, instance: Instance, timeout_s: float = PROBE_TIMEOUT_S) -> str | None:
+        """Return what /health has against the instance. Servers that are not vLLM may lack it: 404 is no complaint."""
+        try:
+            status, _ = await self._wire.get(_root(instance) + "/health", timeout_s)
+        except TimeoutError:
+            return NO_HEALTH_IN_TIME
+        except InstanceFault as fault:
+            return str(fault)
+        return None if status in (200, 404) else f"/health says HTTP {status}"
+
+    # -- who is back -------------------------------------------------------------------------------------------
+
+    def begin_probing(self) -> None:
+        if self._fleet.next_probe_at() is not None and (self._prober is None or self._prober.done()):
+            self._prober = asyncio.create_task(self._probe_until_all_are_up())
+
+    async def _probe_until_all_are_up(self) -> None:
+        while (probe_at := self._fleet.next_probe_at()) is not None:
+            await asyncio.sleep(max(0.0, probe_at - _now()))
+            await asyncio.gather(*(self._probe(instance) for instance in self._fleet.due(_now())))
+
+    async def _probe(self, instance: Instance) -> None:
+        problem = await self._unhealthy(instance)
+        report = InstanceReport(instance.url)
+        if problem is None:
+            report = await self._models(instance)
+            problem = report.problem or _other_model(instance.models, report.models)
+        if problem is None and instance.must_generate:
+            problem = await self._generates_nothing(instance, report.models)
+        self._fleet.probed(instance, problem, _now())
+        if problem is None:
+            self._fleet.known(instance, report.models)
+            self._say(f"{instance.url} is back")
+            self._back()
+
+    async def _generates_nothing(self, instance: Instance, models: tuple[Model, ...]) -> str | None:
+        """Have one token generated. Whatever is said in time is a sign of life, a refusal too (embedding models)."""
+        name = models[0].name if models else ""
+        content = orjson.dumps({"model": name, "prompt": "1", "max_tokens": 1})
+        try:
+            status, _ = await self._wire.post(instance.url + "/completions", content, GENERATION_TIMEOUT_S)
+        except (InstanceFault, TimeoutError) as error:
+            return f"looks healthy, but generates nothing ({str(error) or 'no token in time'})"
+        return None if status < 500 else f"looks healthy, but says HTTP {status}"
+
+
+def _other_model(wanted: tuple[Model, ...] | None, served: tuple[Model, ...]) -> str | None:
+    """Return how an instance that came back is another one than it was: other names, or other weights under one."""
+    missing = [model for model in wanted or () if not any(model.is_served_as(other) for other in served)]
+    return f"serves {_listed(served)} now, not {_listed(missing)}" if missing else None
+
+
+def _listed(models: list[Model] | tuple[Model, ...]) -> str:
+    return ", ".join(map(str, models)) or "no model"
+
+
+def _root(instance: Instance) -> str:
+    return instance.url.removesuffix("/v1")
+
+
+def _now() -> float:
+    return time.monotonic()
