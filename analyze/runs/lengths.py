@@ -62,7 +62,7 @@ class Lengths:
         self._scale: dict[Hashable, float] = {}  # the sum of what they were counted in
         self._missed = [0.0] * len(WAYS)  # squared errors
         self._believed: int | None = None  # the way of guessing
-        self._rates: dict[Hashable, float] = {}  # of the believed way, as of the last look
+        self._rates: dict[Hashable, float] = {}  # tokens by scale, as of the last look
         self._mean = UNKNOWN_TOKENS
         self._first_limit: int | None = NONE_SEEN
         self._limits_vary = False
@@ -100,6 +100,7 @@ class Lengths:
 
     def learn(self, request: Request, prompt_len_bytes: int, completion_tokens: int) -> None:
         """Take note of how long an answer was."""
+        told = self.tells
         limit, prompt = _limit(request), prompt_len_bytes.bit_length()
         plain = self._tokens.get((0,), 0.0) / max(1, self._answers)
         for number, way in enumerate(WAYS):
@@ -112,16 +113,15 @@ class Lengths:
         self._answers += 1
         if self._answers >= self._next_look:
             self._look_again()
+            if self.tells or told:
+                self.version += 1
 
     def _look_again(self) -> None:
-        told = self.tells
         self._next_look *= 2
         self._mean = self._tokens[(0,)] / self._answers
         best = min(range(len(WAYS)), key=self._missed.__getitem__)
         self._believed = best if self._missed[best] < CLEARLY * self._missed[0] else None
         self._rates = {key: tokens / self._scale[key] for key, tokens in self._tokens.items()}
-        if self.tells or told:
-            self.version += 1
 
     def _see(self, limit: int | None) -> None:
         if self._first_limit == NONE_SEEN:
