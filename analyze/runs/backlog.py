@@ -35,6 +35,7 @@ Every lane will have that in its cache anyway, which costs four lanes three begi
 they share beyond it. Groups named by the user are never split so."""
 
 _NO_ROWS: deque[tuple[Request, int]] = deque()
+_NOBODY = object()  # None may be a lane
 
 
 class _Group:
@@ -48,7 +49,7 @@ class _Group:
         self.cost = 0.0
         self.waits_in: _Waiting | None = None
         self.open_on: _Lane | None = None
-        self.home: Hashable = None  # the lane that had it last
+        self.home: Hashable = _NOBODY  # the lane that had it last
         self.joined = 0  # rows ever
         self.common = common  # blocks that all its rows share
         self.is_crowd = False

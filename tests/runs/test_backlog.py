@@ -209,6 +209,14 @@ def test_what_is_stolen_comes_from_the_group_with_the_most_left():
     assert [backlog.take("a").group, backlog.take("b").group, backlog.take("c").group] == ["g", "h", "h"]
 
 
+def test_rows_may_be_taken_for_no_lane_in_particular():
+    backlog = filled([row(0)])
+    assert backlog.take(None).id == "0"
+    for late in (row(1, group="g"), row(2, group="g"), row(3, group="h")):
+        backlog.add(late)
+    assert [backlog.take("a").id, backlog.take(None).id, backlog.take("a").id] == ["1", "3", "2"]
+
+
 def test_what_a_lane_has_goes_to_the_others_when_it_is_out():
     backlog = filled(row(number, group="g") for number in range(6))
     backlog.take("a")
