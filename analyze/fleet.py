@@ -141,7 +141,7 @@ class Fleet:
         self.instances = [Instance(url, number) for number, url in enumerate(dict.fromkeys(urls))]
         self.policy = policy
         self._turn = 0
-        self._homes: PrefixMap[Instance] = PrefixMap()  # which instance was last asked with which beginning
+        self._homes: PrefixMap[tuple[Instance, ...]] = PrefixMap()  # who was asked with which beginning
 
     def __repr__(self) -> str:
         shown = (f"{i.url} {i.state} {i.in_flight} in flight, {i.answers} answered" for i in self.instances)
@@ -175,11 +175,8 @@ class Fleet:
         if not awake:
             return None
         free = [i for i in awake if i.admits is None or i.in_flight < i.admits] or awake
-        if prefix and self.policy == "prefix_affinity":
-            chosen = self._home(free, prefix) or self._least(free)
-            self._homes.remember(prefix, chosen)
-        else:
-            chosen = self._least(free)
+        by_prefix = prefix and self.policy == "prefix_affinity"
+        chosen = self._by_prefix(free, prefix) if by_prefix else self._least(free)
         self._turn = chosen.number + 1
         return chosen
 
@@ -191,13 +188,17 @@ class Fleet:
         typical = total / in_flight if in_flight else 1.0
         return min(free, key=lambda i: (i.load + i.foreign * typical, (i.number - turn) % count))
 
-    def _home(self, free: list[Instance], prefix: Sequence[int]) -> Instance | None:
-        home, _ = self._homes.longest(prefix)
-        if home is None or home not in free:
-            return None
+    def _by_prefix(self, free: list[Instance], prefix: Sequence[int]) -> Instance:
+        """Return where this beginning was asked before; where that is a crowd, the least loaded has it too from now."""
+        known, _ = self._homes.longest(prefix)
+        homes = [home for home in known or () if home in free]
         load = sum(i.in_flight + i.foreign for i in free) + 1
         crowd = max(COMPANY, ceil(CROWD * load / len(free)))
-        return home if home.in_flight + home.foreign < crowd else None
+        chosen = next((home for home in homes if home.in_flight + home.foreign < crowd), None)
+        if chosen is None or len(homes) == len(free):
+            chosen = self._least(free)
+        self._homes.remember(prefix, tuple(dict.fromkeys((*homes, chosen))))
+        return chosen
 
     def with_room(self, now: float) -> Instance | None:
         """Return the instance that is to take the next row of a bulk run: the emptiest, None when all are full."""
@@ -272,12 +273,14 @@ class Fleet:
     def hung(self, instance: Instance, reason: str, now: float) -> bool:
         """Put an instance out that has stopped without saying so; return whether its requests are to be taken back.
 
-        Half of the instances that can be reached stay in whatever happens: when more seem to have stopped, it is more
-        likely the network, the load or this process than all of the engines.
+        Not while most of the others at work give no sign of life either: then it is the network, the load or this
+        process. And half of the instances that can be reached stay in, whatever happens.
         """
-        reachable = [i for i in self.instances if i.reachable]
-        staying = [i for i in reachable if i.is_up and i is not instance]
-        if instance.is_up and 2 * len(staying) < len(reachable):
+        others = [i for i in self.instances if i is not instance and i.reachable]
+        working = [i for i in others if i.in_flight]
+        lively = [i for i in working if i.watch.is_lively(now)]
+        staying = [i for i in others if i.is_up]
+        if 2 * len(lively) < len(working) or (instance.is_up and 2 * len(staying) < len(others) + 1):
             return False
         instance.proven, instance.must_generate = False, True
         self.died(instance)

@@ -61,11 +61,14 @@ class Watch:
         self.heard_at = self.moved_at = now
 
     def heard(self, now: float) -> None:
-        """It answered a look, without telling what it does."""
+        """It answered a look."""
+        if (unseen_s := now - self.heard_at - POLL_S) > POLL_S / 2:
+            self.moved_at += unseen_s  # what it did meanwhile nobody could see
         self.heard_at = now
 
     def sampled(self, moving: tuple[float, ...], now: float) -> None:
-        self.heard_at = now
+        """It told what it does."""
+        self.heard(now)
         if moving != self._moving:
             self._moving, self.moved_at = moving, now
 
@@ -85,6 +88,10 @@ class Watch:
         if still_s > STALLED_S * patience + longest_prompt_tokens / PREFILL_FLOOR:
             return f"it takes requests and generates nothing, for {still_s:.0f} s"
         return None
+
+    def is_lively(self, now: float) -> bool:
+        """Whether it was heard, and seen to move, not long ago."""
+        return now - self.heard_at <= SILENT_S / 2 and (self._moving is None or now - self.moved_at <= STALLED_S)
 
     def was_wrong(self) -> None:
         """The instance is back after it was taken for stopped; that may have been a mistake."""

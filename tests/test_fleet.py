@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from analyze.errors import UsageError
-from analyze.fleet import FIRST_REST_S, LAST_PROBE_S, LAST_REST_S, STRIKES, Fleet, Instance
+from analyze.fleet import FIRST_REST_S, LAST_PROBE_S, LAST_REST_S, POLICIES, STRIKES, Fleet, Instance, Model
+from analyze.watch import Sample
 
 URLS = [f"http://h:{port}/v1" for port in (1, 2, 3, 4)]
 
@@ -202,3 +205,173 @@ def test_no_address_and_an_unknown_policy_are_told():
             assert error.cure
         else:
             raise AssertionError("not told")
+
+
+# -- policies ----------------------------------------------------------------------------------------------------------
+
+
+def test_least_loaded_weighs_what_is_in_flight():
+    fleet = Fleet(URLS[:2], "least_loaded")
+    first, second = fleet.instances
+    fleet.sent(first, 0.0, weight=1000.0)
+    for _ in range(3):
+        fleet.sent(second, 0.0, weight=100.0)
+    assert fleet.pick(0.0) is second
+
+
+def test_one_at_a_time_least_loaded_takes_turns_too():
+    fleet = Fleet(URLS, "least_loaded")
+    picked = []
+    for _ in range(5):
+        picked.append(fleet.pick(0.0))
+        fleet.sent(picked[-1], 0.0, 5.0)
+        fleet.given_back(picked[-1], 5.0)
+    assert numbers(fleet, picked) == [1, 2, 3, 4, 1]
+
+
+@pytest.mark.parametrize("policy", ["round_robin", "least_loaded"])
+def test_requests_of_others_that_wait_at_a_server_count_as_its_load(policy: str):
+    fleet = Fleet(URLS[:2], policy)
+    first, second = fleet.instances
+    fleet.sent(first, 0.0)
+    for _ in range(5):
+        fleet.sent(second, 0.0)
+    fleet.sampled(first, Sample(running=8, waiting=12, moving=(1.0,)), 0.0)
+    assert fleet.pick(0.0) is second
+    fleet.sampled(first, Sample(running=1, waiting=0, moving=(2.0,)), 0.0)
+    assert fleet.pick(0.0) is first
+
+
+@given(st.lists(st.tuples(st.floats(0.1, 1e6), st.booleans()), max_size=300), st.sampled_from(POLICIES))
+def test_whatever_goes_out_comes_back_and_leaves_all_counters_at_zero(events: list[tuple[float, bool]], policy: str):
+    fleet, out = Fleet(URLS, policy), []
+    for weight, ends in events:
+        instance = fleet.pick(0.0, prefix=(int(weight) % 5,))
+        assert instance is not None
+        fleet.sent(instance, 0.0, weight)
+        out.append((instance, weight))
+        if ends:
+            fleet.given_back(*out.pop(len(out) // 2))
+    for instance, weight in out:
+        fleet.given_back(instance, weight)
+    assert [(i.in_flight, i.load) for i in fleet.instances] == [(0, 0.0)] * 4
+
+
+def test_prefix_affinity_keeps_a_group_together_and_bounds_the_load():
+    """Shuffled rows of 250 groups, 64 in flight: the acceptance test of anchor `routers`, 6."""
+    fleet, dice, homes = Fleet(URLS, "prefix_affinity"), random.Random(1), {}
+    rows = [group for group in range(250) for _ in range(12)]
+    dice.shuffle(rows)
+    at_home, out, worst = 0, [], 0.0
+    for group in rows:
+        instance = fleet.pick(0.0, prefix=(group,))
+        assert instance is not None
+        fleet.sent(instance, 0.0)
+        out.append(instance)
+        at_home += homes.setdefault(group, instance) is instance
+        if len(out) == 64:
+            worst = max(worst, max(i.in_flight for i in fleet.instances) / 16)
+            fleet.given_back(out.pop(dice.randrange(64)))
+    assert (at_home - 250) / (len(rows) - 250) >= 0.85
+    assert worst <= 1.32, "a quarter above the mean, and the one that is on its way"
+
+
+def test_one_prefix_for_all_is_spread_evenly():
+    fleet, out = Fleet(URLS, "prefix_affinity"), []
+    asked = dict.fromkeys(fleet.instances, 0)
+    for _ in range(4000):
+        instance = fleet.pick(0.0, prefix=(7,))
+        assert instance is not None
+        fleet.sent(instance, 0.0)
+        asked[instance] += 1
+        out.append(instance)
+        if len(out) == 64:
+            fleet.given_back(out.pop(0))
+    assert max(asked.values()) - min(asked.values()) <= 0.05 * 4000 / 4
+
+
+# -- coming back -------------------------------------------------------------------------------------------------------
+
+
+def test_who_comes_back_is_given_one_request_then_one_more_after_each_answer():
+    fleet = Fleet(URLS[:2])
+    first, _ = fleet.instances
+    fleet.failed(first, "refused", 0.0, gone=True)
+    fleet.probed(first, None, 1.0)
+    held = []
+    for _ in range(5):
+        picks = []
+        while (instance := fleet.pick(1.0)) is first or len(picks) < 20:
+            assert instance is not None
+            fleet.sent(instance, 1.0)
+            picks.append(instance)
+        held.append(picks.count(first))
+        for instance in picks:
+            fleet.given_back(instance)
+        fleet.answered(first, 1.0)
+    assert held == [1, 2, 3, 4, 5]
+
+
+def test_one_failure_on_trial_puts_it_out_again():
+    fleet = Fleet(URLS)
+    first = fleet.instances[0]
+    fleet.failed(first, "refused", 0.0, gone=True)
+    fleet.probed(first, None, 1.0)
+    assert fleet.failed(first, "reset", 1.0)
+
+
+def test_on_trial_it_is_still_asked_when_there_is_nobody_else():
+    fleet = Fleet(URLS[:1])
+    (only,) = fleet.instances
+    fleet.failed(only, "refused", 0.0, gone=True)
+    fleet.probed(only, None, 1.0)
+    fleet.sent(only, 1.0)
+    assert fleet.pick(1.0) is only
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 3), st.sampled_from(["take", "end", "busy", "look", "out", "back"])), max_size=200
+    )
+)
+def test_in_a_bulk_run_no_server_stands_idle_while_another_has_more_than_its_window(events: list[tuple[int, str]]):
+    """A row goes to the emptiest window, and to none that is full."""
+    fleet, now = Fleet(URLS), 0.0
+    for number, event in events:
+        now += 0.3
+        instance = fleet.instances[number]
+        if event == "take":
+            chosen = fleet.with_room(now)
+            free = [i for i in fleet.instances if i.is_up and i.rest_until <= now and i.room > 0]
+            assert (chosen is None) == (not free) == (fleet.room(now) == 0)
+            if chosen is not None:
+                assert chosen.in_flight / chosen.window.size == min(i.in_flight / i.window.size for i in free)
+                fleet.sent(chosen, now)
+        elif event == "end" and instance.in_flight:
+            fleet.given_back(instance)
+            fleet.answered(instance, now)
+        elif event == "busy":
+            fleet.busy(instance, now)
+        elif event == "look":
+            running = min(8, instance.in_flight)
+            fleet.sampled(instance, Sample(running, instance.in_flight - running, (now,)), now)
+        elif event == "out":
+            fleet.failed(instance, "refused", now, gone=True)
+        elif event == "back" and not instance.is_up:
+            fleet.probed(instance, None, now)
+
+
+def test_a_death_is_counted_once_and_only_of_a_server_that_was_well():
+    fleet = Fleet(URLS)
+    first = fleet.instances[0]
+    fleet.died(first)
+    fleet.answered(first, 1.0)
+    fleet.died(first)
+    fleet.died(first)
+    assert first.deaths == 1
+
+
+def test_other_weights_under_the_same_name_are_another_model():
+    model = Model("m", "/a", 8192)
+    assert model.is_served_as(Model("m", "/a", 8192)) and model.is_served_as(Model("m"))
+    assert not model.is_served_as(Model("m", "/b", 8192)) and not model.is_served_as(Model("m", "/a", 4096))
