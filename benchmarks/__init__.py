@@ -1,1 +1,1 @@
-"""What a request costs the client, peers side by side in the same run. `make bench` writes RESULTS.md."""
+"""Every client and router side by side, against simulated vLLM servers. `make bench` writes RESULTS.md."""

@@ -5,12 +5,13 @@ A peer that cannot be installed or started is an Absent, which the tables say; t
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -48,12 +49,19 @@ def python_of(peer: str) -> str:
     return python
 
 
+def free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        listeners = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [int(listener.getsockname()[1]) for listener in listeners]
+
+
 @contextmanager
-def router(peer: str, urls: Sequence[str], port: int, policy: str = "cache_aware") -> Iterator[str]:
+def router(peer: str, urls: Sequence[str], policy: str = "cache_aware") -> Iterator[str]:
     """Run a router in front of the servers at `urls`; yield its base URL. Raises Absent."""
     python, log = python_of(peer), FOLDER / f"{peer}.log"
+    port, metrics_port = free_ports(2)
     workers = [url.removesuffix("/v1") for url in urls]
-    flags = ["--host", "127.0.0.1", "--port", str(port), "--prometheus-port", str(port + 1), "--policy", policy]
+    flags = ["--host", "127.0.0.1", "--port", str(port), "--prometheus-port", str(metrics_port), "--policy", policy]
     command = [python, "-m", ROUTERS[peer], *flags, "--worker-startup-check-interval", "1", "--worker-urls", *workers]
     with open(log, "wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, cwd=FOLDER)
@@ -66,12 +74,13 @@ def router(peer: str, urls: Sequence[str], port: int, policy: str = "cache_aware
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], url: str, peer: str) -> None:
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # http_proxy is not for these
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
         if process.poll() is not None:
             break
         try:
-            with urllib.request.urlopen(url, timeout=5) as reply:
+            with direct.open(url, timeout=5) as reply:
                 if reply.status == 200:
                     return
         except OSError:

@@ -5,10 +5,11 @@ Serves /v1/chat/completions and /v1/completions (plain and streamed), /v1/models
 every request is answered at once (or after --delay-s), so that what remains is the client's own cost.
 
 A prompt has a token per 4 bytes. The length of an answer is what the prompt's last words say (`workloads.length_mark`),
-else `max_tokens`. A request whose connection closes is aborted. Prints its port when it is ready.
-Faults, in seconds after the first request: `--fault reset:1` (from then on), `--fault 500:2-4`, `--fault hang:3-7`
-(the process is stopped: connections stay open, nothing is answered). It is light: 20 us a step, 60 us a request.
-It knows no tokens, no sampling, no schema, and refuses nothing.
+else `max_tokens`. A request whose connection closes is aborted. Faults, in seconds after the first request: `--fault
+reset:1` (from then on), `--fault 500:2-4`, `--fault hang:3-7` (the process is stopped: connections stay open, nothing
+is answered). It prints its port when it is ready, and how many POSTs there were when it is ended.
+
+It is light: 20 us a step, 60 us a request. It knows no tokens, no sampling, no schema, and refuses nothing.
 """
 
 from __future__ import annotations
@@ -314,8 +315,11 @@ async def serve(server: Server, port: int) -> None:
     listening = await asyncio.get_running_loop().create_server(
         lambda: Connection(server), "127.0.0.1", port, backlog=4096
     )
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     print(listening.sockets[0].getsockname()[1], flush=True)
-    await listening.serve_forever()
+    await ended.wait()
+    print(server.posts, flush=True)
 
 
 def main() -> None:
@@ -331,7 +335,6 @@ def main() -> None:
     if args.instant == (args.profile is not None):
         parser.error("give either --profile or --instant")
     profile = None if args.instant else Profile(**json.loads(args.profile)).slower(args.slower)
-    signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))
     asyncio.run(serve(Server(profile, args.fault, args.delay_s, args.model), args.port))
 
 
