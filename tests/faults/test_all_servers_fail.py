@@ -1,0 +1,71 @@
+"""All four servers fail together, or seem to, on each path: nothing is lost, and nobody is thrown out for nothing."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.fake_vllm import FakeVLLM
+from tests.faults.paths import IN_FLIGHT, PATHS, row_of
+
+ROWS = 240
+
+
+def later(seconds: float, servers: list[FakeVLLM], mode: str = "ok") -> None:
+    def change() -> None:
+        for server in servers:
+            server.mode = mode
+
+    threading.Timer(seconds, change).start()
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_while_all_are_down_rows_wait_and_somebody_says_so(path, servers, run):
+    def power_cut() -> None:
+        with ThreadPoolExecutor(4) as at_once:
+            list(at_once.map(FakeVLLM.crash, servers))
+        threading.Timer(1.0, lambda: [server.start() for server in servers]).start()
+
+    done = run(path, ROWS, {60: power_cut})
+    assert len(done.lost) <= (IN_FLIGHT if path == "stream" else 0), done.lost
+    assert done.thrown_out == [0, 1, 2, 3]
+    assert any("no server is left, requests wait" in line for line in done.said)
+    assert done.returns >= 1
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_while_all_are_busy_rows_wait_and_nobody_is_thrown_out(path, servers, run):
+    def rush_hour() -> None:
+        for server in servers:
+            server.mode = "503"
+        later(2.0, servers)
+
+    done = run(path, ROWS, {60: rush_hour})
+    assert done.lost == {} and done.thrown_out == []
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(("mode", "seconds"), [("freeze", 1.5), ("never", 2.0)])
+def test_a_stall_of_all_throws_out_half_of_them_at_most(mode, seconds, path, servers, run):
+    def stall() -> None:
+        for server in servers:
+            server.mode = mode
+        later(seconds, servers)
+
+    done = run(path, ROWS, {60: stall})
+    assert done.lost == {}
+    assert len(done.thrown_out) <= 2
+    assert done.extra <= sum(server.peak for server in servers) / 2 + 0.02 * ROWS
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_third_of_all_rows_refused_throws_nobody_out_and_asks_no_such_row_twice(path, servers, run):
+    for server in servers:
+        server.refuse = lambda body: 400 if (row_of(body) or 1) % 3 == 0 else None
+    done = run(path, ROWS, {})
+    refused = range(3, ROWS, 3)
+    assert set(done.lost) == set(refused) and set(done.lost.values()) <= {"invalid", "BadRequestError"}
+    assert {done.asked[row] for row in refused} == {1}
+    assert done.thrown_out == []

@@ -1,0 +1,81 @@
+"""Load is given back on every way out: after a thousand requests that were dropped, every counter is at zero."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+
+import openai
+import pytest
+
+from analyze import AsyncMultiVLLMClient, ChatRequest, MultiVLLMClient, aask_many
+from tests.faults.conftest import all_are_back_at_zero
+from tests.faults.paths import question
+
+
+@pytest.fixture
+def urls(servers) -> list[str]:
+    return [server.url for server in servers]
+
+
+async def test_a_thousand_cancelled_calls(urls, servers, cores):
+    draw = random.Random(3)
+    async with AsyncMultiVLLMClient(urls) as client:
+
+        async def ask(row: int) -> None:
+            async with asyncio.timeout(draw.uniform(0.0, 0.3)):
+                await client.chat.completions.create(model="fake-model", messages=question(row))
+
+        for _ in range(5):
+            ended = await asyncio.gather(*(ask(row) for row in range(200)), return_exceptions=True)
+            assert any(isinstance(end, TimeoutError) for end in ended)
+        await asyncio.to_thread(all_are_back_at_zero, cores[0])
+        assert [instance.is_up for instance in cores[0].fleet.instances] == [True] * 4
+        assert (await client.chat.completions.create(model="fake-model", messages=question(0))).choices
+    assert sum(server.disconnects for server in servers) > 100, "servers are told, and stop generating"
+
+
+async def test_a_thousand_streams_that_are_left_in_the_middle(urls, servers, cores):
+    for server in servers:
+        server.slots, server.drip_s = None, 0.05
+    draw = random.Random(3)
+    async with AsyncMultiVLLMClient(urls) as client:
+
+        async def ask(row: int) -> None:
+            stream = await client.chat.completions.create(model="fake-model", messages=question(row), stream=True)
+            async with stream:
+                for _ in range(draw.randrange(3)):
+                    await anext(aiter(stream))
+
+        for _ in range(5):
+            await asyncio.gather(*(ask(row) for row in range(200)))
+        await asyncio.to_thread(all_are_back_at_zero, cores[0])
+        assert [instance.is_up for instance in cores[0].fleet.instances] == [True] * 4
+
+
+def test_calls_of_a_sync_client_that_run_out_of_time(urls, servers, cores):
+    for server in servers:
+        server.delay_s = 3.0
+    with MultiVLLMClient(urls) as client:
+        for row in range(8):
+            with pytest.raises(openai.APITimeoutError):
+                client.with_options(timeout=0.1).chat.completions.create(model="fake-model", messages=question(row))
+        all_are_back_at_zero(cores[0])
+
+
+async def test_a_thousand_rows_of_bulk_runs_that_are_left_early(urls, servers, cores):
+    dropped = 0
+    while dropped < 1000:
+        rows = (ChatRequest(question(row), id=str(row)) for row in itertools.count())
+        stream = aask_many(rows, MultiVLLMClient(urls))
+        for _ in range(8):
+            await anext(stream)
+        dropped += sum(instance.in_flight for instance in cores[-1].fleet.instances)
+        await stream.aclose()
+        await asyncio.to_thread(all_are_back_at_zero, cores[-1])
+    for server in servers:
+        for _ in range(200):
+            if server.in_flight:
+                await asyncio.sleep(0.01)
+        assert server.in_flight == 0, "servers are told, and stop generating"
