@@ -273,19 +273,23 @@ class Fleet:
     def hung(self, instance: Instance, reason: str, now: float) -> bool:
         """Put an instance out that has stopped without saying so; return whether its requests are to be taken back.
 
-        Not while most of the others at work give no sign of life either: then it is the network, the load or this
-        process. And half of the instances that can be reached stay in, whatever happens.
+        Half of the instances that can be reached stay in, whatever happens.
         """
-        others = [i for i in self.instances if i is not instance and i.reachable]
-        working = [i for i in others if i.in_flight]
-        lively = [i for i in working if i.watch.is_lively(now)]
-        staying = [i for i in others if i.is_up]
-        if 2 * len(lively) < len(working) or (instance.is_up and 2 * len(staying) < len(others) + 1):
+        reachable = [i for i in self.instances if i.reachable]
+        staying = [i for i in reachable if i.is_up and i is not instance]
+        if instance.is_up and 2 * len(staying) < len(reachable):
             return False
         instance.proven, instance.must_generate = False, True
         self.died(instance)
         self.hold_out(instance, reason, now)
         return True
+
+    def excuse_shared_silence(self, now: float) -> None:
+        """Hold it against nobody while most are silent: then it is the network, the load, or this process."""
+        working = [i for i in self.instances if i.in_flight]
+        if 2 * sum(i.watch.is_heard(now) for i in working) < len(working) > 1:
+            for instance in working:
+                instance.watch.excused(now)
 
     def died(self, instance: Instance) -> None:
         """Count the death of an instance that was well: what was in flight there may have caused it."""

@@ -128,6 +128,7 @@ class Lookout:
                 for instance in working:
                     instance.watch.overslept(late_s)
             looked_at = now
+            self._fleet.excuse_shared_silence(now)
             for instance in working:
                 if instance.in_flight:
                     self._look_at(instance, now)

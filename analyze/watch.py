@@ -52,6 +52,7 @@ class Watch:
     moved_at: float = 0.0  # something was generated
     patience: int = 1
     _moving: tuple[float, ...] | None = None  # None: it has never told
+    _excused_at: float = 0.0
 
     def began(self, now: float) -> None:
         """The instance has work after having had none: time spent idle is no silence."""
@@ -80,7 +81,8 @@ class Watch:
     def stopped(self, now: float, *, longest_prompt_tokens: int, has_answered: bool) -> str | None:
         """Return what is wrong with an instance that has requests in flight, None while it may be at work."""
         patience = self.patience * (1 if has_answered else WARMING)
-        silent_s, still_s = now - self.heard_at, now - self.moved_at
+        silent_s = now - max(self.heard_at, self._excused_at)
+        still_s = now - max(self.moved_at, self._excused_at)
         if silent_s > SILENT_S * self.patience:
             return f"not a sign of life for {silent_s:.0f} s"
         if self._moving is None:
@@ -89,9 +91,13 @@ class Watch:
             return f"it takes requests and generates nothing, for {still_s:.0f} s"
         return None
 
-    def is_lively(self, now: float) -> bool:
-        """Whether it was heard, and seen to move, not long ago."""
-        return now - self.heard_at <= SILENT_S / 2 and (self._moving is None or now - self.moved_at <= STALLED_S)
+    def is_heard(self, now: float) -> bool:
+        """Whether it gave a sign of life just now: with the last look, or the one before."""
+        return now - self.heard_at <= 2 * POLL_S
+
+    def excused(self, now: float) -> None:
+        """What it did until now does not speak against it."""
+        self._excused_at = now
 
     def was_wrong(self) -> None:
         """The instance is back after it was taken for stopped; that may have been a mistake."""
