@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
+import orjson
 
 from analyze import settings
 from analyze.fleet import Instance
@@ -133,7 +134,7 @@ class Wire:
                 closing.send(None)  # without a loop there is nothing it would wait for
 
     async def exchange(self, instance: Instance, call: Call, ended: Callable[[str | None], None]) -> Reply:
-        """Send, and read the whole reply, or hand over a stream as it begins. Raises InstanceFault, TimeoutError.
+        """Send, and read the whole reply, or the first of a stream. Raises InstanceFault, TimeoutError.
 
         `ended` is called when a stream is over, once, with what broke it, or None for its end or an early close.
         """
@@ -150,8 +151,7 @@ class Wire:
             )
             reply = Reply(response.status, _end_to_end_headers(response, instance), instance)
             if call.stream and response.status < 400 and response.content_type == "text/event-stream":
-                streamed = _Stream(response, instance.url, ended)
-                reply.chunks, reply.close, reply.abort = streamed.chunks(), streamed.close, streamed.abort
+                await _begin_stream(reply, response, ended)
             else:
                 reply.body = await response.read()
         return reply
@@ -183,17 +183,60 @@ class Wire:
         return self._session
 
 
+async def _begin_stream(reply: Reply, response: aiohttp.ClientResponse, ended: Callable[[str | None], None]) -> None:
+    """Wait for the first of a stream, so that what breaks or stands still before it can be asked again elsewhere.
+
+    vLLM sends the headers before it knows anything; an engine that dies then is told in the stream. That is a 500.
+    """
+    try:
+        first = await response.content.readany()
+    except BaseException:
+        response.close()
+        raise
+    if not first:
+        raise InstanceFault("a stream without anything in it")
+    error = _server_error(first)
+    if error is not None:
+        response.close()
+        reply.status, reply.body = error
+        reply.headers = [("content-type", "application/json"), (INSTANCE_HEADER, reply.instance.url)]
+        return
+    streamed = _Stream(response, first, reply.instance.url, ended)
+    reply.chunks, reply.close, reply.abort = streamed.chunks(), streamed.close, streamed.abort
+
+
+_ERROR_EVENT = b'data: {"error":'
+
+
+def _server_error(chunk: bytes) -> tuple[int, bytes] | None:
+    """Return status and JSON of the server's own error (5xx), where a chunk of a stream begins with one."""
+    if not chunk.startswith(_ERROR_EVENT):
+        return None
+    event = chunk.removeprefix(b"data: ").partition(b"\n")[0]
+    try:
+        status = orjson.loads(event)["error"]["code"]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return None
+    return (status, event) if isinstance(status, int) and 500 <= status < 600 else None
+
+
 class _Stream:
     """A reply still to come: over when it has ended, broken off, or is closed by whoever reads it."""
 
-    def __init__(self, response: aiohttp.ClientResponse, url: str, ended: Callable[[str | None], None]) -> None:
-        self._response, self._url = response, url
+    def __init__(
+        self, response: aiohttp.ClientResponse, first: bytes, url: str, ended: Callable[[str | None], None]
+    ) -> None:
+        self._response, self._first, self._url = response, first, url
         self._ended: Callable[[str | None], None] | None = ended
 
     async def chunks(self) -> AsyncIterator[bytes]:
+        problem = None
         try:
+            yield self._first
             with _translated():
                 async for chunk in self._response.content.iter_any():
+                    if _server_error(chunk):
+                        problem = "a stream ended in an error"
                     yield chunk
         except TimeoutError:
             self._end("a stream stood still for too long")
@@ -201,7 +244,7 @@ class _Stream:
         except InstanceFault as fault:
             self._end(f"a stream broke off: {fault}")
             raise StreamBroken(f"{self._url}: the stream broke off: {fault}", self._url, 1) from fault
-        self._end(None)
+        self._end(problem)
 
     def close(self) -> None:
         self._response.close()
