@@ -1,0 +1,236 @@
+"""The simulated servers keep their promises, the ideal is what one works out by hand, a long run keeps its memory."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+
+from analyze.servers import load_of
+from benchmarks import ideal, results, soak, workloads
+from benchmarks.engine import BLOCK_TOKENS, Engine, Profile, Sequence, sequence_of
+from benchmarks.results import Section, Verdict
+from benchmarks.rig import Server, running
+
+# A step is 10 ms, whatever is in it; a prompt token 1 ms more.
+STEP_S, TOKEN_S = 0.010, 0.001
+TWO_SLOTS = Profile(STEP_S, 0.0, 0.0, slots=2)
+
+
+def run(engine: Engine) -> list[tuple[float, list[Any]]]:
+    """Run all steps; return when each ends and the owners of what it finished."""
+    now, ends = 0.0, []
+    while (duration := engine.begin()) is not None:
+        now += duration
+        ends.append((round(now, 6), [sequence.owner for sequence in engine.end()]))
+    return ends
+
+
+# -- the engine ----------------------------------------------------------------------------------------------------
+
+
+def test_no_more_run_than_there_are_slots_and_the_others_wait_their_turn() -> None:
+    engine = Engine(TWO_SLOTS)
+    for owner, tokens in (("a", 3), ("b", 1), ("c", 1)):
+        engine.add(Sequence(1, tokens, owner=owner))
+    assert run(engine) == [(0.01, ["b"]), (0.02, ["c"]), (0.03, ["a"])]
+
+
+def test_a_step_costs_its_sequences_and_the_prompt_tokens_computed_in_it() -> None:
+    engine = Engine(Profile(step_s=0.1, sequence_s=0.01, prefill_token_s=0.001))
+    engine.add(Sequence(5, 2))
+    engine.add(Sequence(7, 1))
+    assert engine.begin() == pytest.approx(0.1 + 2 * 0.01 + 12 * 0.001)
+    engine.end()
+    assert engine.begin() == pytest.approx(0.1 + 0.01)
+
+
+def test_a_prompt_larger_than_the_token_budget_takes_several_steps_and_decodes_go_on_beside_it() -> None:
+    engine = Engine(Profile(STEP_S, 0.0, 0.0, token_budget=100))
+    engine.add(Sequence(1, 3, owner="short"))
+    engine.add(Sequence(250, 1, owner="long"))
+    assert run(engine) == [(0.01, []), (0.02, []), (0.03, ["short", "long"])]
+
+
+def test_a_prompt_that_begins_like_an_earlier_one_costs_only_what_is_new_in_it() -> None:
+    engine = Engine(Profile(0.0, 0.0, TOKEN_S))
+    beginning, size = b"x" * 4 * 10 * BLOCK_TOKENS, 10 * BLOCK_TOKENS
+    engine.add(sequence_of(beginning, 1))
+    assert engine.begin() == pytest.approx(size * TOKEN_S)
+    engine.end()
+    engine.add(sequence_of(beginning + b"y" * 20, 1))
+    assert engine.begin() == pytest.approx(5 * TOKEN_S)
+    assert engine.counters.cache_hit_tokens == size
+
+
+def test_the_cache_forgets_what_was_not_used_for_longest() -> None:
+    engine = Engine(Profile(0.0, 0.0, TOKEN_S, cache_tokens=2 * BLOCK_TOKENS))
+    first, second, third = (letter * 4 * BLOCK_TOKENS for letter in (b"a", b"b", b"c"))
+    costs = []
+    for prompt in (first, second, first, third, first, second):
+        engine.add(sequence_of(prompt, 1))
+        costs.append(round((engine.begin() or 0) / TOKEN_S))
+        engine.end()
+    assert costs == [16, 16, 1, 16, 1, 16]
+
+
+def test_an_aborted_request_frees_its_slot() -> None:
+    engine = Engine(TWO_SLOTS)
+    unwanted = Sequence(1, 1000, owner="unwanted")
+    for sequence in (unwanted, Sequence(1, 2, owner="a"), Sequence(1, 1, owner="b")):
+        engine.add(sequence)
+    engine.begin()
+    engine.abort(unwanted)
+    engine.end()
+    assert run(engine) == [(0.01, ["a", "b"])]
+
+
+# -- the ideal -----------------------------------------------------------------------------------------------------
+
+
+def test_the_ideal_of_one_queue_is_that_of_greedy_servers() -> None:
+    """Two servers with one slot: 3 | 1 + 1, then the 2 goes to whoever is free first; in all 4 steps, not 5."""
+    profiles = [Profile(STEP_S, 0.0, 0.0, slots=1)] * 2
+    assert ideal.central_queue([Sequence(1, n) for n in (3, 1, 1, 2)], profiles) == pytest.approx(4 * STEP_S)
+
+
+def test_the_ideal_gives_a_slow_server_less() -> None:
+    """Twelve rows of one step: the one that is three times slower does three of them while the other does nine."""
+    profile = Profile(STEP_S, 0.0, 0.0, slots=1)
+    assert ideal.central_queue([Sequence(1, 1) for _ in range(12)], [profile, profile.slower(3)]) == pytest.approx(0.09)
+
+
+def test_lists_placed_by_hand_are_as_slow_as_the_longest_of_them() -> None:
+    profiles = [Profile(STEP_S, 0.0, 0.0, slots=1)] * 2
+    assert ideal.placed([[Sequence(1, 4), Sequence(1, 3)], [Sequence(1, 1)]], profiles) == pytest.approx(7 * STEP_S)
+
+
+# -- the server ----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def served(server: Server) -> Iterator[str]:
+    with running([server]) as fleet:
+        yield fleet.urls[0]
+
+
+async def ask(session: aiohttp.ClientSession, url: str, tokens: int, text: str = "hello") -> dict[str, Any]:
+    body = workloads.row("a", text, tokens)["body"]
+    async with session.post(url + "/chat/completions", json=body) as reply:
+        assert reply.status == 200, await reply.text()
+        answer: dict[str, Any] = await reply.json()
+        return answer
+
+
+async def metrics(session: aiohttp.ClientSession, url: str) -> dict[str, float]:
+    async with session.get(url.removesuffix("/v1") + "/metrics") as reply:
+        lines = (await reply.text()).splitlines()
+    return {line.partition("{")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
+
+
+async def test_a_server_says_what_it_is_and_how_it_is_under_vllms_names() -> None:
+    with served(Server(TWO_SLOTS)) as url:
+        async with aiohttp.ClientSession() as session:
+            asked = [asyncio.create_task(ask(session, url, 100)) for _ in range(5)]
+            await asyncio.sleep(0.3)
+            busy = await metrics(session, url)
+            load = await asyncio.to_thread(load_of, "127.0.0.1", int(url.removesuffix("/v1").rpartition(":")[2]))
+            await asyncio.gather(*asked)
+            done = await metrics(session, url)
+            async with session.get(url + "/models") as reply:
+                card = (await reply.json())["data"][0]
+    assert (busy["vllm:num_requests_running"], busy["vllm:num_requests_waiting"]) == (2, 3)
+    assert load is not None and load.running == 2
+    assert 0 < busy["vllm:generation_tokens_total"] < done["vllm:generation_tokens_total"] == 500
+    assert busy["vllm:prompt_tokens_total"] < done["vllm:prompt_tokens_total"]
+    assert 0 < busy["vllm:kv_cache_usage_perc"] < 1
+    assert done["vllm:request_success_total"] == done["simulated:posts_total"] == 5
+    assert {"id", "root", "max_model_len"} <= set(card)
+
+
+async def test_an_answer_has_the_length_that_its_prompt_ends_with_else_max_tokens() -> None:
+    with served(Server(Profile(0.001, 0.0, 0.0))) as url:
+        async with aiohttp.ClientSession() as session:
+            told = await ask(session, url, 7)
+            async with session.post(url + "/completions", json={"prompt": "hello", "max_tokens": 5}) as reply:
+                limited = await reply.json()
+    assert told["usage"]["completion_tokens"] == 7
+    assert limited["usage"]["completion_tokens"] == 5 and limited["choices"][0]["text"]
+
+
+async def test_a_stream_comes_token_by_token() -> None:
+    with served(Server(TWO_SLOTS)) as url:
+        async with aiohttp.ClientSession() as session:
+            body = {**workloads.row("a", "hello", 10)["body"], "stream": True}
+            async with session.post(url + "/chat/completions", json=body) as reply:
+                arrived = [(time.monotonic(), line) async for line in reply.content if line.strip()]
+    assert len(arrived) == 11 and arrived[-1][1].strip() == b"data: [DONE]"
+    assert arrived[-1][0] - arrived[0][0] > 5 * STEP_S
+
+
+async def test_a_request_whose_client_goes_is_aborted() -> None:
+    with served(Server(TWO_SLOTS)) as url:
+        async with aiohttp.ClientSession() as session:
+            asked = [asyncio.create_task(ask(session, url, 100_000)) for _ in range(3)]
+            await asyncio.sleep(0.3)
+            for task in asked:
+                task.cancel()
+            await asyncio.sleep(0.3)
+            after = await metrics(session, url)
+    assert (after["vllm:num_requests_running"], after["vllm:num_requests_waiting"]) == (0, 0)
+    assert after["simulated:aborted_total"] == 3
+
+
+async def test_steps_take_their_time_and_late_timers_do_not_add_up() -> None:
+    with served(Server(TWO_SLOTS)) as url:
+        async with aiohttp.ClientSession() as session:
+            started = time.monotonic()
+            await ask(session, url, 100)
+            took_s = time.monotonic() - started
+    assert 0.99 <= took_s < 1.5
+
+
+async def test_a_server_resets_fails_and_hangs_when_it_is_told_to() -> None:
+    async def outcome(session: aiohttp.ClientSession, url: str) -> object:
+        try:
+            async with session.post(url + "/chat/completions", json=workloads.row("a", "hello", 1)["body"]) as reply:
+                return reply.status
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            return type(error)
+
+    faults = ("500:0.5-1.0", "hang:1.5-3.0", "reset:3.5")
+    with served(Server(Profile(0.001, 0.0, 0.0), faults=faults)) as url:
+        timeout = aiohttp.ClientTimeout(total=0.5)
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            seen = [await outcome(session, url)]
+            started = time.monotonic()
+            for at_s in (0.75, 1.25, 2.0, 3.25, 4.0):
+                await asyncio.sleep(started + at_s - time.monotonic())
+                seen.append(await outcome(session, url))
+    assert seen[:5] == [200, 500, 200, TimeoutError, 200]
+    assert isinstance(seen[5], type) and issubclass(seen[5], (aiohttp.ClientError, OSError))
+
+
+# -- results, and the long run -------------------------------------------------------------------------------------
+
+
+def test_a_section_that_is_measured_again_replaces_only_itself(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "BLOCKS", tmp_path / "results.json")
+    for name, reached in (("one", "1.2"), ("two", "0.9"), ("one", "1.3")):
+        verdict = Verdict(f"what {name} measures", "≥ 1", reached, float(reached) >= 1)
+        results.save(name, Section(f"Title {name}", f"text {reached}", [verdict]), took_s=1.0)
+    text = results.render(["two", "one", "three"], ["openai==3"])
+    assert text.index("## Title two") < text.index("## Title one") and "1.2" not in text
+    assert "| what one measures | ≥ 1 | 1.3 | yes |" in text
+    assert "| what two measures | ≥ 1 | 0.9 | **no** |" in text
+
+
+def test_memory_does_not_grow_with_the_rows_of_a_run() -> None:
+    """A short version of `python -m benchmarks soak`. A row of 1 kB that is kept would show as 4 MiB."""
+    seen = soak.measured(5_000, 1_000)
+    assert seen[5_000] - seen[1_000] < 4
