@@ -1,12 +1,13 @@
 """How many requests of a bulk run one instance may hold: a window that finds its own size. No I/O, no clock.
 
-    the server keeps none waiting, and the window is what holds it back ──> larger
-    more wait there than keep its slots fed ───────────────────────────────> as many fewer as wait too many
-    429, 503 ──────────────────────────────────────────────────────────────> half
+    few wait at the server, and the window is what holds it back ──> larger
+    more wait there than run ──────────────────────────────────────> as many fewer as are too many
+    429, 503 ──────────────────────────────────────────────────────> half
 
 vLLM queues without limit and says nothing, so latency and 429 come too late as signals: what it says of its own queue
-in /metrics is the signal. A few are let wait there (`SPARE`), so that no slot stands idle for a round trip.
-Knows nothing of what is asked, nor of other instances.
+in /metrics is the signal. Some are to wait there: those whose prompts are still to be taken in wait as well, and a
+short queue makes steps with little prefill (measured on a recorded trace: with at most an eighth waiting, a run took
+1.2 to 1.8 times as long as with as many waiting as running). Knows nothing of what is asked, nor of other instances.
 """
 
 from __future__ import annotations
@@ -20,30 +21,29 @@ BLIND = 64
 LEAST = 4
 MOST = 1024
 
-SPARE = 8
-"""One in eight of those running may wait: with 64 slots 8 wait, which a slot frees at every step."""
-
 
 class Window:
     """The requests an instance may hold. `changed`: whether the last look changed it, so that the next comes soon."""
 
-    __slots__ = ("_most_seen", "changed", "size")
+    __slots__ = ("_is_known", "_running", "changed", "size")
 
     def __init__(self) -> None:
         self.size = FIRST
         self.changed = True
-        self._most_seen: int | None = None  # running at once when the server last let some wait
+        self._running = 0  # at the last look
+        self._is_known = False  # it has once been too large
 
     def seen(self, running: int, waiting: int, in_flight: int) -> None:
         """Take in what the server says of itself, `in_flight` of which are ours."""
-        before, spare = self.size, max(2, running // SPARE)
-        if waiting > spare:
-            self._most_seen = running
-            self.size = max(LEAST, min(self.size, in_flight - (waiting - spare)))
-        elif waiting == 0 and in_flight >= self.size and running >= in_flight * 3 // 4:
+        before = self.size
+        if waiting > max(LEAST, running):
+            if running <= self._running:  # else it is still taking in what has arrived
+                self._is_known = True
+                self.size = max(LEAST, min(self.size, in_flight - (waiting - running)))
+        elif 2 * waiting < running and in_flight >= self.size and 4 * (running + waiting) >= 3 * in_flight:
             # Those it has not yet counted are still on their way; a larger window would only lengthen that queue.
-            grown = self.size * 2 if self._most_seen is None else self.size + spare
-            self.size = min(MOST, grown)
+            self.size = min(MOST, self.size + max(2, self.size // 4) if self._is_known else self.size * 2)
+        self._running = running
         self.changed = self.size != before
 
     def unseen(self) -> None:
@@ -53,4 +53,4 @@ class Window:
     def refused(self) -> None:
         """The server said that it is busy."""
         self.size = max(1, self.size // 2)
-        self._most_seen = self.size
+        self._is_known = True

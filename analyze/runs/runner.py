@@ -130,6 +130,7 @@ class _Run:
         self._starting = 0  # workers that have not yet taken a row
         self._is_unread = False  # a worker ended because the caller was behind
         self._is_over = asyncio.Event()  # nothing is out, and nothing more will be
+        self._is_ending = False  # no worker can be started any more
 
     async def all(self) -> None:
         """Ask everything. Raises what `keep` or the source raises, in an ExceptionGroup."""
@@ -140,7 +141,9 @@ class _Run:
                 await self._read_until_stopped()
                 await self._see_out()
                 await self._ask_suspects()
+                self._is_ending = True
         finally:
+            self._is_ending = True
             self._asker.on_room = lambda: None
             dropping.cancel()
             self.finished.put_nowait(None)
@@ -187,6 +190,8 @@ class _Run:
         self._start_workers()
 
     def _start_workers(self) -> None:
+        if self._stop.wanted or self._is_ending:
+            return
         wanted = min(len(self._backlog), self._room() - self._starting)
         if wanted <= 0 and len(self._backlog) and not self._workers:
             wanted = 1  # it waits until a server is of use
@@ -202,8 +207,13 @@ class _Run:
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         worker = self._group.create_task(work)
         self._workers.add(worker)
-        worker.add_done_callback(self._workers.discard)
+        worker.add_done_callback(self._ended)
         return worker
+
+    def _ended(self, worker: asyncio.Task[None]) -> None:
+        self._workers.discard(worker)
+        if not worker.cancelled() and worker.exception() is not None:
+            self._is_ending = True
 
     async def _work(self) -> None:
         self._starting -= 1
@@ -277,9 +287,9 @@ class _Run:
                 async with asyncio.timeout(TAIL_POLL_S):
                     await self._is_over.wait()
             if not len(self._backlog) and not self._stop.wanted:
-                self._ask_slowest_again()
+                await self._ask_slowest_again()
 
-    def _ask_slowest_again(self) -> None:
+    async def _ask_slowest_again(self) -> None:
         while (lane := self._asker.idle()) is not None:
             row = self._tail.slowest(self._out, lane, time.monotonic())
             if not isinstance(row, _Row):
@@ -287,6 +297,7 @@ class _Run:
             row.asks += 1
             self._tail.again += 1
             self._start(self._ask(row, lane))
+            await asyncio.sleep(0)  # now it is out, and counts as the lane's load
 
     async def _ask_suspects(self) -> None:
         for request in self._suspects:
