@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import signal
+import sys
 import time
 from collections.abc import Callable
 
@@ -28,6 +30,7 @@ def main() -> None:
     names = parser.parse_args().names or list(SECTIONS)
     if unknown := [name for name in names if name not in SECTIONS]:
         parser.error(f"no benchmark {', '.join(unknown)}; there are: {' '.join(SECTIONS)}")
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))  # so that servers and routers are ended too
     for name in names:
         started = time.monotonic()
         section = SECTIONS[name]()

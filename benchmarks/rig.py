@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks import peers
@@ -65,11 +65,12 @@ class Measured:
 
 @dataclass(slots=True)
 class Running:
-    """The servers that are up. After their end, `posts` is what each was asked (0 for one that was killed)."""
+    """The servers that are up. After their end: what all were asked, and how far the last fell behind its clock."""
 
     urls: list[str]
     processes: list[subprocess.Popen[str]]
-    posts: list[int] = field(default_factory=list)
+    posts: int = 0
+    behind_s: float = 0.0
 
     def kill(self, number: int) -> None:
         self.processes[number].kill()
@@ -90,8 +91,10 @@ def running(servers: Sequence[Server]) -> Iterator[Running]:
         for process in processes:
             process.send_signal(signal.SIGCONT)  # one that hangs hears nothing else
             process.terminate()
-        fleet.posts = [int(_line_of(process) or 0) for process in processes]
         for process in processes:
+            counts = json.loads(_line_of(process) or "{}")  # nothing from one that was killed
+            fleet.posts += counts.get("posts", 0)
+            fleet.behind_s = max(fleet.behind_s, counts.get("behind_s", 0.0))
             process.wait()
 
 
