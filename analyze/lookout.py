@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from typing import Any
 
 import orjson
 
@@ -28,6 +29,9 @@ GENERATION_TIMEOUT_S = 30.0
 EXAMINE_TIMEOUT_S = 2.0
 EXAMINE_AGAIN_S = 0.5
 """vLLM's web server may say 200 for a moment after its engine has died, and then ends itself."""
+
+OPINION_S = 1.0
+"""How long what /models says is believed, where many requests are refused at once."""
 
 NO_HEALTH_IN_TIME = "no answer to /health in time"
 
@@ -57,10 +61,12 @@ class Lookout:
         self._watcher: asyncio.Task[None] | None = None
         self._looks: dict[Instance, asyncio.Task[None]] = {}  # at /metrics, one at a time each
         self._examinations: dict[Instance, asyncio.Task[None]] = {}
+        # What all instances last said that they serve, and since when.
+        self._opinions: tuple[float, asyncio.Task[dict[Instance, InstanceReport]]] | None = None
 
     async def aclose(self) -> None:
-        tasks = [task for task in (self._prober, self._watcher) if task is not None]
-        tasks += [*self._looks.values(), *self._examinations.values()]
+        tasks: list[asyncio.Task[Any]] = [*self._looks.values(), *self._examinations.values()]
+        tasks += [task for task in (self._prober, self._watcher, self._opinions and self._opinions[1]) if task]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -69,23 +75,30 @@ class Lookout:
 
     async def survey(self) -> list[InstanceReport]:
         """Look at every instance, at once, and hold out those that do not answer. Takes seconds, never longer."""
-        reports = await asyncio.gather(*(self._models(instance) for instance in self._fleet.instances))
-        for instance, report in zip(self._fleet.instances, reports, strict=True):
+        reports = await self._all_models()
+        for instance, report in reports.items():
             if report.problem is None:
                 self._fleet.known(instance, report.models)
             else:
                 self.hold_out(instance, report.problem)
-        return reports
+        return list(reports.values())
 
     async def alone_unfit(self, instance: Instance, model: str | None) -> str | None:
         """Return why this instance, and not the others, cannot serve `model`; None where it can, or nobody can."""
-        others = [other for other in self._fleet.up if other is not instance]
-        own, *reports = await asyncio.gather(*(self._models(one) for one in (instance, *others)))
+        now = _now()
+        if self._opinions is None or now - self._opinions[0] > OPINION_S:
+            self._opinions = now, asyncio.create_task(self._all_models())
+        found = await asyncio.shield(self._opinions[1])
+        own, reports = found[instance], [found[other] for other in self._fleet.up if other is not instance]
         if model is not None and not any(model in report.names for report in reports):
             return None
         if own.problem is not None:
             return own.problem if any(report.problem is None for report in reports) else None
         return None if model is None or model in own.names else f"serves {_listed(own.models)}, not {model}"
+
+    async def _all_models(self) -> dict[Instance, InstanceReport]:
+        instances = self._fleet.instances
+        return dict(zip(instances, await asyncio.gather(*map(self._models, instances)), strict=True))
 
     async def _models(self, instance: Instance) -> InstanceReport:
         try:

@@ -17,8 +17,8 @@ from analyze.lang import Lang
 DEFAULT_PORTS = "8001,8002,8003,8004"
 DEFAULT_API_KEY = "EMPTY"  # what vLLM's own examples send to a server that asks for no key
 
-IN_FLIGHT_PER_INSTANCE = 16
-"""Requests in flight an instance: above the scripts' MAX_NUM_SEQS (6), so a slot never waits for the client."""
+IN_FLIGHT_OF_A_CLIENT = 16
+"""Requests out at a time to a client of somebody else's, of whose servers nothing is known."""
 
 REQUEST_TIMEOUT_S = 600.0
 """One attempt of one request, from the send to the last byte; the OpenAI SDK's own default."""

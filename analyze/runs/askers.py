@@ -132,7 +132,7 @@ class FleetAsker:
 class ClientAsker(OneLane):
     """Somebody's own client: `client.chat.completions.create(**body)`, plain or async. Its retries are its own."""
 
-    def __init__(self, client: Any, *, model: str | None = None, in_flight: int = settings.IN_FLIGHT_PER_INSTANCE):
+    def __init__(self, client: Any, *, model: str | None = None, in_flight: int = settings.IN_FLIGHT_OF_A_CLIENT):
         import openai
 
         super().__init__(in_flight)
@@ -184,7 +184,7 @@ async def connected_asker(
     UsageError.
     """
     if client is not None and not hasattr(client, "base_urls"):
-        return ClientAsker(client, model=model, in_flight=in_flight or settings.IN_FLIGHT_PER_INSTANCE)
+        return ClientAsker(client, model=model, in_flight=in_flight or settings.IN_FLIGHT_OF_A_CLIENT)
     resolved = Settings(settings.ADDRESSES)
     api_key = settings.api_key(resolved[settings.VLLM_API_KEY])
     if client is not None:

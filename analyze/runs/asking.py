@@ -29,14 +29,15 @@ async def aask_many(
     model: str | None = None,
     in_flight: int | None = None,
 ) -> AsyncGenerator[Answer | Failure, None]:
-    """Ask every request and yield its Answer or Failure as it finishes; memory holds only what is in flight.
+    """Ask every request and yield its Answer or Failure as it finishes; memory holds what is in flight and read ahead
+    (20,000 requests or 64 MiB at most), of which those for one server and the long ones are asked together.
 
     Arguments:
         requests: ChatRequests or `{"id"?, "group"?, "url"?, "body": {...}}`; any iterable, ten million rows included.
         client: a MultiVLLMClient, any client of the OpenAI client's shape, or None for the servers of the settings.
         journal: a file that remembers outcomes. Rows that it has answered are not asked again, nor yielded again.
         model: fills requests that name none; default: the one model that all servers report.
-        in_flight: requests out at a time, in all; default 16 an instance.
+        in_flight: requests out at a time, in all; default: as many as each server can use, found out from its queue.
 
     Raises NoServerError, UsageError, InputError (a request that is none), MixedRunError (a row of the journal has
     other content now), ConstraintIgnoredError (a server does not apply a schema).

@@ -45,7 +45,12 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
     """Add what every job that asks servers understands."""
     add = parser.add_argument
     add("--base-url", "--api-base", action="append", default=[], metavar="URL", help="a server; repeatable")
-    add("--in-flight", type=_positive, metavar="N", help="requests out at a time, in all (16 an instance)")
+    add(
+        "--in-flight",
+        type=_positive,
+        metavar="N",
+        help="requests out at a time, in all; default: what each server can use",
+    )
     add("--skip-bad", action="store_true", help="list unusable lines and go on without them")
     add("--update", action="store_true", help="ask again what changed since it was recorded")
     add("--retry-failed", action="store_true", help="ask failed rows again, permanent failures too")
