@@ -122,11 +122,10 @@ class Instance:
     def is_up(self) -> bool:
         return self.state == "up"
 
-    @property
-    def room(self) -> int:
-        """How many more requests of a bulk run it may take."""
-        most = self.window.size if self.admits is None else min(self.window.size, self.admits)
-        return most - self.in_flight
+    def room(self, *, near_the_end: bool = False) -> int:
+        """Return how many more requests of a bulk run it may take."""
+        size = self.window.spare_size if near_the_end else self.window.size
+        return (size if self.admits is None else min(size, self.admits)) - self.in_flight
 
 
 class Fleet:
@@ -200,14 +199,15 @@ class Fleet:
         self._homes.remember(prefix, tuple(dict.fromkeys((*homes, chosen))))
         return chosen
 
-    def with_room(self, now: float) -> Instance | None:
+    def with_room(self, now: float, *, near_the_end: bool = False) -> Instance | None:
         """Return the instance that is to take the next row of a bulk run: the emptiest, None when all are full."""
-        fitting = [i for i in self.instances if i.is_up and i.rest_until <= now and i.room > 0]
+        awake = (i for i in self.instances if i.is_up and i.rest_until <= now)
+        fitting = [i for i in awake if i.room(near_the_end=near_the_end) > 0]
         return min(fitting, key=lambda i: i.in_flight / i.window.size, default=None)
 
     def room(self, now: float) -> int:
         """Return how many more rows of a bulk run could be out."""
-        return sum(max(0, i.room) for i in self.instances if i.is_up and i.rest_until <= now)
+        return sum(max(0, i.room()) for i in self.instances if i.is_up and i.rest_until <= now)
 
     def wakes_at(self, avoid: Collection[Instance] = ()) -> float | None:
         """Return when the first rest ends that `pick` waits for, None when all are out."""

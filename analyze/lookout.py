@@ -148,7 +148,7 @@ class Lookout:
             self._room()
 
     def _is_settling(self, working: list[Instance]) -> bool:
-        return any(i.window.changed and i.in_flight >= i.window.size and i.is_up for i in working)
+        return any(i.window.changed and i.is_up for i in working)
 
     def _look_at(self, instance: Instance, now: float) -> None:
         """Judge by what is known, and look again where the last look has come back."""
@@ -181,6 +181,8 @@ class Lookout:
                 self.begin_probing()
             return
         self._fleet.sampled(instance, sample_of(body) if status == 200 else None, _now())
+        if instance.window.changed:
+            self._room()
 
     async def _learn_models(self, instance: Instance) -> None:
         report = await self._models(instance)

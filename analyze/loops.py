@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import selectors
 import threading
+import weakref
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError
 from typing import Any, Generic, TypeVar
@@ -14,8 +17,11 @@ CANCEL_S = 5.0
 """How long a cancelled coroutine may take to clean up."""
 
 
+_threads: weakref.WeakSet[LoopThread] = weakref.WeakSet()
+
+
 class LoopThread:
-    """An event loop in a daemon thread, started at once."""
+    """An event loop in a daemon thread, started at once. A fork has no such thread: there, it counts as ended."""
 
     def __init__(self, name: str = "analyze-loop") -> None:
         self._loop = asyncio.new_event_loop()
@@ -23,9 +29,10 @@ class LoopThread:
         # write to its pipe for each is a tenth of the work. Reentrant, since garbage collection may call from inside.
         self._gate = threading.RLock()
         self._arrived: list[Callable[[], object]] = []
-        self._is_open = True
+        self.is_open = True
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
+        _threads.add(self)
 
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run `coroutine` there and return its result; a Ctrl-C here cancels it there.
@@ -47,11 +54,11 @@ class LoopThread:
     def call_soon(self, callback: Callable[[], object]) -> bool:
         """Run `callback` there, some time; return False, and never run it, if the thread has ended."""
         with self._gate:
-            if self._is_open:
+            if self.is_open:
                 self._arrived.append(callback)
                 if len(self._arrived) == 1:
                     self._loop.call_soon_threadsafe(self._take_in)
-            return self._is_open
+            return self.is_open
 
     def close(self, last: Callable[[], Coroutine[Any, Any, None]] | None = None) -> None:
         """Cancel what runs there, run `last`, stop the loop and end the thread.
@@ -65,10 +72,17 @@ class LoopThread:
         self.call_soon(self._loop.stop)
         self._thread.join()
 
+    def leave_to_parent(self) -> None:
+        """Take hands off in a child process. What is closed there, by garbage collection at the latest, would else be
+        struck from the parent's epoll, which a fork shares, and the parent would wait for its answers for ever."""
+        self._gate, self.is_open = threading.RLock(), False
+        self._loop._selector = selectors.DefaultSelector()  # type: ignore[attr-defined] # there is no public way
+        self._loop.set_exception_handler(lambda loop, context: None)  # nothing here is this process's to complain of
+
     def _run(self) -> None:
         self._loop.run_forever()
         with self._gate:
-            self._is_open = False
+            self.is_open = False
         self._take_in()
         self._loop.run_until_complete(self._end(None))  # what came in while the last tasks ended
         self._loop.close()
@@ -110,3 +124,11 @@ class _Call(Generic[T]):
         if self._task.cancelled():
             raise CancelledError
         return self._task.result()
+
+
+def _leave_to_parent() -> None:
+    for thread in list(_threads):
+        thread.leave_to_parent()
+
+
+os.register_at_fork(after_in_child=_leave_to_parent)

@@ -2,8 +2,8 @@
 
     client.chat.completions.create ──> the SDK ──> FleetTransport ──> core ──> an instance
 
-The SDK builds requests and reads replies; its HTTP transport is ours. Retries have one owner, the core: what the
-transport raises or returns is never retried by the SDK again. Knows nothing of runs and files.
+The SDK builds requests and reads replies; its HTTP transport is ours. Retries have one owner, the core: the SDK is told
+to retry nothing, and the transport how often it may. Knows nothing of runs and files.
 """
 
 from __future__ import annotations
@@ -12,31 +12,46 @@ import asyncio
 import os
 import threading
 import weakref
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 import openai
 
 from analyze import settings
-from analyze.core import Bounds, Core, CoreError, Reply, TimedOut
+from analyze.core import SINGLE, Bounds, Core, CoreError, Reply, TimedOut
 from analyze.errors import UsageError
 from analyze.loops import LoopThread
+from analyze.records import from_json
 from analyze.settings import Settings, addresses, base_url, urls_of_ports
 
-# Calls whose result one server keeps: any other instance would answer 404, or with somebody else's.
-_STATEFUL = (
-    "/files",
-    "/batches",
-    "/uploads",
-    "/fine_tuning",
-    "/vector_stores",
-    "/assistants",
-    "/threads",
-    "/containers",
+if TYPE_CHECKING:
+    from openai._models import FinalRequestOptions
+
+GROUP_HEADER = "x-analyze-group"
+"""Names requests that share a long prompt prefix: `extra_headers={"x-analyze-group": ...}`. Servers never see it."""
+
+_BOUNDS_HEADER = "x-analyze-bounds"
+"""From the client to its transport: attempts, and seconds of patience while no server is of use."""
+
+_NOT_FOR_SERVERS = frozenset({b"host", b"content-length", GROUP_HEADER.encode(), _BOUNDS_HEADER.encode()})
+
+_NO_BOUNDS = f"{SINGLE.attempts} {SINGLE.unavailable_s}"
+
+MAX_RETRIES = SINGLE.attempts - 1
+
+# The first part of the path of calls whose result one server keeps, or which change one server: any other instance
+# would answer 404, or with somebody else's. The last two are vLLM's own.
+_KEPT = frozenset(
+    """agents assistants batches chatkit containers conversations evals files fine_tuning live organization projects
+    realtime safety skills threads uploads vaults vector_stores videos webhook_endpoints webhook_event_types
+    load_lora_adapter unload_lora_adapter""".split()  # noqa: SIM905 - as a list it is a page
 )
+# Calls under /responses that a server has forgotten when it has answered, and fields for which it must not.
+_FORGOTTEN = frozenset({"/responses", "/responses/compact", "/responses/input_tokens"})
+_REMEMBERED = ("previous_response_id", "conversation", "background")
 
 
 class _Target:
@@ -45,6 +60,7 @@ class _Target:
     def __init__(self, urls: Sequence[str], api_key: str, policy: str) -> None:
         self.urls, self.api_key, self.policy = tuple(urls), api_key, policy
         self.base = httpx2.URL(self.urls[0])
+        self._prefix = self.base.raw_path.decode().rstrip("/")
         self.new_core()  # a wrong policy or address is told now, not at the first request
 
     def new_core(self) -> Core:
@@ -52,22 +68,44 @@ class _Target:
 
     def path_of(self, request: httpx2.Request) -> str:
         """Return the request's path after the base URL. Raises UsageError for calls that cannot be spread."""
-        whole, base = request.url.raw_path.decode(), self.base.raw_path.decode().rstrip("/")
-        if request.url.netloc != self.base.netloc or not whole.startswith(base + "/"):
+        whole = request.url.raw_path.decode()
+        if request.url.netloc != self.base.netloc or not whole.startswith(self._prefix + "/"):
             raise UsageError(f"{request.url} is not on this client's servers", cure="make a plain openai.OpenAI for it")
-        path = whole.removeprefix(base)
-        if len(self.urls) > 1 and _keeps_state(request, path):
-            raise UsageError(
-                f"{request.method} {path}: one server would remember this, and the next call may reach another",
-                cure=f'ask one server: openai.OpenAI(base_url="{self.urls[0]}")',
-            )
+        path = whole.removeprefix(self._prefix)
+        if len(self.urls) > 1 and _is_kept(request.method, path.partition("?")[0]):
+            raise self._cannot_be_spread(request.method, path)
         return path
 
+    def check_body(self, request: httpx2.Request, path: str) -> None:
+        """Raise UsageError where it is the body that asks a server to remember something."""
+        if len(self.urls) > 1 and path.startswith("/responses") and request.content:
+            body = from_json(request.content)
+            for name in _REMEMBERED:
+                if isinstance(body, dict) and body.get(name):
+                    raise self._cannot_be_spread(request.method, path, f" with {name}")
 
-def _keeps_state(request: httpx2.Request, path: str) -> bool:
-    if path.startswith("/responses"):
-        return path.partition("?")[0] != "/responses" or b'"previous_response_id"' in request.content
-    return path.startswith(_STATEFUL)
+    def _cannot_be_spread(self, method: str, path: str, why: str = "") -> UsageError:
+        return UsageError(
+            f"{method} {path}{why}: one server would remember this, and the next call may reach another",
+            cure=f'ask one server: openai.OpenAI(base_url="{self.urls[0]}")',
+        )
+
+
+def _is_kept(method: str, path: str) -> bool:
+    """Return whether a call makes, reads or changes what one server keeps: all but questions and the list of models."""
+    head, _, rest = path.lstrip("/").partition("/")
+    if head in _KEPT or (head == "audio" and rest.startswith("voice")):
+        return True
+    if head == "responses":
+        return path not in _FORGOTTEN
+    if method == "GET":
+        return path == "/chat/completions" or (rest != "" and head != "models")
+    return method != "POST" or path.startswith("/chat/completions/")
+
+
+# Guards the start of each client's thread: several threads may make the first request. A fork takes it with it.
+_starting = threading.Lock()
+os.register_at_fork(before=_starting.acquire, after_in_parent=_starting.release, after_in_child=_starting.release)
 
 
 class FleetTransport(httpx2.BaseTransport):
@@ -75,49 +113,41 @@ class FleetTransport(httpx2.BaseTransport):
 
     def __init__(self, target: _Target) -> None:
         self.target = target
-        # The lock guards the fields below: several threads may make the first request, and a fork inherits the
-        # fields but not the thread.
-        self._lock = threading.Lock()
-        self._pid: int | None = None
+        # Shared by all threads that use the client, changed only under `_starting`.
         self._thread: LoopThread | None = None
         self._core: Core | None = None
-        self._end: weakref.finalize[[int, LoopThread, Core], FleetTransport] | None = None
+        self._end: weakref.finalize[[LoopThread, Core], FleetTransport] | None = None
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        request.read()
         path = self.target.path_of(request)
+        request.read()
+        self.target.check_body(request, path)
         thread, core = self._running()
         with _sdk_errors(request):
-            reply = thread.call(_send(core, request, path))
-        stream = None if reply.chunks is None else _SyncStream(thread, reply, request)
-        return _response(reply, request, stream)
+            reply = thread.call(_sending(core, request, path))
+        return _response(reply, request, None if reply.chunks is None else _SyncStream(thread, reply, request))
 
     def close(self) -> None:
-        with self._lock:
+        with _starting:
             end, self._end, self._thread = self._end, None, None
         if end is not None:
             end()
 
     def _running(self) -> tuple[LoopThread, Core]:
-        with self._lock:
-            if self._thread is None or self._core is None or self._pid != os.getpid():
-                self._pid, self._core = os.getpid(), self.target.new_core()
-                self._thread = LoopThread("analyze-core")
+        thread, core = self._thread, self._core
+        if thread is not None and core is not None and thread.is_open:
+            return thread, core
+        with _starting:
+            if self._thread is None or self._core is None or not self._thread.is_open:
+                self._core, self._thread = self.target.new_core(), LoopThread("analyze-core")
                 # A client that nobody closes ends as quietly as the SDK's own, at the latest with the interpreter.
-                self._end = weakref.finalize(self, _end_core, self._pid, self._thread, self._core)
+                self._end = weakref.finalize(self, _end_core, self._thread, self._core)
             return self._thread, self._core
 
 
-def _end_core(pid: int, thread: LoopThread, core: Core) -> None:
-    if pid == os.getpid():
+def _end_core(thread: LoopThread, core: Core) -> None:
+    if thread.is_open:
         thread.close(core.aclose)
-
-
-def _end_cores(cores: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Core]) -> None:
-    for loop, core in list(cores.items()):
-        if loop.is_closed():
-            core.abandon()
-            del cores[loop]
 
 
 class AsyncFleetTransport(httpx2.AsyncBaseTransport):
@@ -126,18 +156,19 @@ class AsyncFleetTransport(httpx2.AsyncBaseTransport):
     def __init__(self, target: _Target) -> None:
         self.target = target
         self._cores: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Core] = weakref.WeakKeyDictionary()
-        weakref.finalize(self, _end_cores, self._cores)
+        weakref.finalize(self, _end_cores, self._cores, all_loops=True)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        await request.aread()
         path = self.target.path_of(request)
+        await request.aread()
+        self.target.check_body(request, path)
         loop = asyncio.get_running_loop()
         core = self._cores.get(loop)
         if core is None:
             _end_cores(self._cores)
             core = self._cores[loop] = self.target.new_core()
         with _sdk_errors(request):
-            reply = await _send(core, request, path)
+            reply = await _sending(core, request, path)
         return _response(reply, request, None if reply.chunks is None else _AsyncStream(reply, request))
 
     async def aclose(self) -> None:
@@ -146,22 +177,53 @@ class AsyncFleetTransport(httpx2.AsyncBaseTransport):
             await core.aclose()
 
 
-async def _send(core: Core, request: httpx2.Request, path: str) -> Reply:
+def _end_cores(cores: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Core], *, all_loops: bool = False) -> None:
+    """End the cores whose event loop is closed; with `all_loops` the others too, as soon as their loop can."""
+    for loop, core in list(cores.items()):
+        if loop.is_closed():
+            core.abandon()
+            del cores[loop]
+        elif all_loops:
+            with suppress(RuntimeError):  # closed just now
+                loop.call_soon_threadsafe(_end_soon, core)
+
+
+def _end_soon(core: Core) -> None:
+    task = asyncio.ensure_future(core.aclose())
+    _ending.add(task)  # a loop holds its tasks weakly
+    task.add_done_callback(_ending.discard)
+
+
+_ending: set[asyncio.Task[None]] = set()
+
+
+def _sending(core: Core, request: httpx2.Request, path: str) -> Coroutine[Any, Any, Reply]:
     timeout = request.extensions.get("timeout") or {}
-    headers = {name: value for name, value in request.headers.items() if name not in ("host", "content-length")}
-    return await core.request(
+    attempts, _, unavailable_s = request.headers.get(_BOUNDS_HEADER, _NO_BOUNDS).partition(" ")
+    headers = {
+        name.decode("latin-1"): value.decode("latin-1")
+        for name, value in request.headers.raw
+        if name.lower() not in _NOT_FOR_SERVERS
+    }
+    return core.request(
         request.method,
         path,
         content=request.content or None,
         headers=headers,
-        bounds=Bounds(connect_s=timeout.get("connect"), read_s=timeout.get("read")),
+        bounds=Bounds(
+            connect_s=timeout.get("connect"),
+            read_s=timeout.get("read"),
+            unavailable_s=float(unavailable_s),
+            attempts=int(attempts),
+        ),
         stream=True,
+        group=request.headers.get(GROUP_HEADER),
     )
 
 
 @contextmanager
 def _sdk_errors(request: httpx2.Request) -> Iterator[None]:
-    """Turn the core's errors into the SDK's own, which the SDK passes on without a retry of its own."""
+    """Turn the core's errors into the SDK's own, which the SDK passes on as they are."""
     try:
         yield
     except TimedOut as error:
@@ -219,18 +281,28 @@ async def _next_chunk(chunks: AsyncIterator[bytes]) -> bytes | None:
 def _response(
     reply: Reply, request: httpx2.Request, stream: httpx2.SyncByteStream | httpx2.AsyncByteStream | None
 ) -> httpx2.Response:
-    headers = [*reply.headers, ("x-should-retry", "false")]
     if stream is None:
-        return httpx2.Response(reply.status, headers=headers, content=reply.body, request=request)
-    return httpx2.Response(reply.status, headers=headers, stream=stream, request=request)
+        return httpx2.Response(reply.status, headers=reply.headers, content=reply.body, request=request)
+    return httpx2.Response(reply.status, headers=reply.headers, stream=stream, request=request)
+
+
+def _bounded(options: FinalRequestOptions, max_retries: int, unavailable_s: float) -> FinalRequestOptions:
+    """Return a copy by which the SDK retries nothing, and the transport as often as was asked for."""
+    headers = dict(options.headers) if isinstance(options.headers, Mapping) else {}
+    headers[_BOUNDS_HEADER] = f"{options.get_max_retries(max_retries) + 1} {unavailable_s}"
+    return options.model_copy(update={"headers": headers, "max_retries": 0})
 
 
 def _target_of(
-    base_urls: str | Sequence[str] | None, api_key: str | None, policy: str, http_client: object
+    base_urls: str | Sequence[str] | None, api_key: str | None, policy: str, http_client: Any, options: dict[str, Any]
 ) -> _Target | None:
     """Return the target of a new client; None for a copy, which keeps the HTTP client of the original."""
-    if http_client is not None and base_urls is None:
-        return None
+    if http_client is not None:
+        if base_urls is None and isinstance(http_client._transport, FleetTransport | AsyncFleetTransport):
+            return None
+        raise UsageError("http_client= would send the requests past the servers of this client", cure="leave it out")
+    if base_urls is None and options.get("base_url") is not None:
+        raise UsageError("base_url= is one server", cure="name all of them: base_urls=[...]")
     if base_urls is None:
         urls = addresses(Settings(settings.ADDRESSES))
     else:
@@ -238,6 +310,12 @@ def _target_of(
     if not urls:
         raise UsageError("MultiVLLMClient got no base URL", cure='MultiVLLMClient(["http://localhost:8001/v1", ...])')
     return _Target(urls, _key(api_key), policy)
+
+
+def _patience(unavailable_timeout_s: float) -> float:
+    if not unavailable_timeout_s >= 0:  # NaN too
+        raise UsageError(f"unavailable_timeout_s={unavailable_timeout_s} is no time", cure="give seconds, 0 or more")
+    return unavailable_timeout_s
 
 
 def _key(api_key: str | None) -> str:
@@ -250,7 +328,11 @@ class MultiVLLMClient(openai.OpenAI):
     Arguments:
         base_urls: the servers, as `http://HOST:PORT/v1`; default: `VLLM_ENDPOINTS`, else `VLLM_PORTS` at `VLLM_HOST`.
         api_key: sent to these servers only; default `VLLM_API_KEY`, else `EMPTY`. `OPENAI_API_KEY` is never sent.
-        policy: `round_robin`: among the servers that are up and least loaded, the next in turn.
+        policy: `round_robin`: among the servers that are up and least loaded, the next in turn; `least_loaded`: load is
+            weighed by expected tokens; `prefix_affinity`: requests of one group (`extra_headers={"x-analyze-group":
+            ...}`), or with one beginning, go to one server until it is too busy.
+        unavailable_timeout_s: how long a call waits, in seconds, while no server is of use.
+        max_retries: a call is asked at most once more than this, over different servers where there are any.
         sdk_options: every other argument of `openai.OpenAI`: timeout, default_headers ...
 
     A server that refuses, resets or breaks off is passed over and comes back when it answers again. Safe to use from
@@ -263,24 +345,38 @@ class MultiVLLMClient(openai.OpenAI):
         *,
         api_key: str | None = None,
         policy: str = "round_robin",
+        unavailable_timeout_s: float = settings.SINGLE_UNAVAILABLE_TIMEOUT_S,
+        max_retries: int = MAX_RETRIES,
         http_client: httpx2.Client | None = None,
         **sdk_options: Any,
     ) -> None:
-        target = _target_of(base_urls, api_key, policy, http_client)
+        self.unavailable_timeout_s = _patience(unavailable_timeout_s)
+        target = _target_of(base_urls, api_key, policy, http_client, sdk_options)
         if target is not None:
             http_client = httpx2.Client(transport=FleetTransport(target), timeout=openai.DEFAULT_TIMEOUT)
             self.base_urls = target.urls
             sdk_options["base_url"] = target.urls[0]
-        super().__init__(api_key=_key(api_key), http_client=http_client, **_without_openai_secrets(sdk_options))
+        super().__init__(
+            api_key=_key(api_key),
+            max_retries=max_retries,
+            http_client=http_client,
+            **_without_openai_secrets(sdk_options),
+        )
         _forget_openai_account(self, sdk_options)
 
-    def copy(self, **options: Any) -> MultiVLLMClient:
+    def copy(self, *, unavailable_timeout_s: float | None = None, **options: Any) -> MultiVLLMClient:
         """Return a client with some options changed, on the same servers and connections."""
-        copied = super().copy(**options)
+        patience_s = self.unavailable_timeout_s if unavailable_timeout_s is None else unavailable_timeout_s
+        copied = super().copy(**options, _extra_kwargs={"unavailable_timeout_s": patience_s})
         copied.base_urls = self.base_urls
         return copied
 
     with_options = copy
+
+    def request(self, cast_to: Any, options: FinalRequestOptions, **stream: Any) -> Any:
+        """Where all calls of the SDK meet. The one owner of retries is the core."""
+        bounded = _bounded(options, self.max_retries, self.unavailable_timeout_s)
+        return super().request(cast_to, bounded, **stream)
 
 
 class AsyncMultiVLLMClient(openai.AsyncOpenAI):
@@ -292,24 +388,38 @@ class AsyncMultiVLLMClient(openai.AsyncOpenAI):
         *,
         api_key: str | None = None,
         policy: str = "round_robin",
+        unavailable_timeout_s: float = settings.SINGLE_UNAVAILABLE_TIMEOUT_S,
+        max_retries: int = MAX_RETRIES,
         http_client: httpx2.AsyncClient | None = None,
         **sdk_options: Any,
     ) -> None:
-        target = _target_of(base_urls, api_key, policy, http_client)
+        self.unavailable_timeout_s = _patience(unavailable_timeout_s)
+        target = _target_of(base_urls, api_key, policy, http_client, sdk_options)
         if target is not None:
             http_client = httpx2.AsyncClient(transport=AsyncFleetTransport(target), timeout=openai.DEFAULT_TIMEOUT)
             self.base_urls = target.urls
             sdk_options["base_url"] = target.urls[0]
-        super().__init__(api_key=_key(api_key), http_client=http_client, **_without_openai_secrets(sdk_options))
+        super().__init__(
+            api_key=_key(api_key),
+            max_retries=max_retries,
+            http_client=http_client,
+            **_without_openai_secrets(sdk_options),
+        )
         _forget_openai_account(self, sdk_options)
 
-    def copy(self, **options: Any) -> AsyncMultiVLLMClient:
+    def copy(self, *, unavailable_timeout_s: float | None = None, **options: Any) -> AsyncMultiVLLMClient:
         """Return a client with some options changed, on the same servers and connections."""
-        copied = super().copy(**options)
+        patience_s = self.unavailable_timeout_s if unavailable_timeout_s is None else unavailable_timeout_s
+        copied = super().copy(**options, _extra_kwargs={"unavailable_timeout_s": patience_s})
         copied.base_urls = self.base_urls
         return copied
 
     with_options = copy
+
+    async def request(self, cast_to: Any, options: FinalRequestOptions, **stream: Any) -> Any:
+        """Where all calls of the SDK meet. The one owner of retries is the core."""
+        bounded = _bounded(options, self.max_retries, self.unavailable_timeout_s)
+        return await super().request(cast_to, bounded, **stream)
 
 
 def _without_openai_secrets(options: dict[str, Any]) -> dict[str, Any]:

@@ -25,17 +25,18 @@ MOST = 1024
 class Window:
     """The requests an instance may hold. `changed`: whether the last look changed it, so that the next comes soon."""
 
-    __slots__ = ("_is_known", "_running", "changed", "size")
+    __slots__ = ("_is_known", "_running", "_tells", "changed", "size")
 
     def __init__(self) -> None:
         self.size = FIRST
         self.changed = True
         self._running = 0  # at the last look
+        self._tells = False  # the server says how many wait there
         self._is_known = False  # it has once been too large
 
     def seen(self, running: int, waiting: int, in_flight: int) -> None:
         """Take in what the server says of itself, `in_flight` of which are ours."""
-        before = self.size
+        before, self._tells = self.size, True
         if waiting > max(LEAST, running):
             if running <= self._running:  # else it is still taking in what has arrived
                 self._is_known = True
@@ -45,6 +46,11 @@ class Window:
             self.size = min(MOST, self.size + max(2, self.size // 4) if self._is_known else self.size * 2)
         self._running = running
         self.changed = self.size != before
+
+    @property
+    def spare_size(self) -> int:
+        """How many it may hold near the end of a run, when what waits at a slow server is missing at another."""
+        return min(self.size, self._running + max(2, self._running // 8)) if self._tells else self.size
 
     def unseen(self) -> None:
         """The server does not tell."""

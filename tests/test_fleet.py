@@ -342,7 +342,7 @@ def test_in_a_bulk_run_no_server_stands_idle_while_another_has_more_than_its_win
         instance = fleet.instances[number]
         if event == "take":
             chosen = fleet.with_room(now)
-            free = [i for i in fleet.instances if i.is_up and i.rest_until <= now and i.room > 0]
+            free = [i for i in fleet.instances if i.is_up and i.rest_until <= now and i.room() > 0]
             assert (chosen is None) == (not free) == (fleet.room(now) == 0)
             if chosen is not None:
                 assert chosen.in_flight / chosen.window.size == min(i.in_flight / i.window.size for i in free)

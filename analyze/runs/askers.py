@@ -30,8 +30,8 @@ class Asker(Protocol):
 
     on_room: Callable[[], None]
 
-    def lane(self) -> Hashable:
-        """Return the lane that should take the next row, None when all are full."""
+    def lane(self, *, near_the_end: bool = False) -> Hashable:
+        """Return the lane that should take the next row, None when all are full; near the end none is to queue."""
 
     def room(self) -> int:
         """Return how many more rows could be out."""
@@ -55,7 +55,7 @@ class OneLane:
         self.in_flight = in_flight
         self.on_room: Callable[[], None] = lambda: None
 
-    def lane(self) -> Hashable:
+    def lane(self, *, near_the_end: bool = False) -> Hashable:
         return "the only one"
 
     def room(self) -> int:
@@ -106,8 +106,8 @@ class FleetAsker:
     def on_room(self, callback: Callable[[], None]) -> None:
         self.core.on_room = callback
 
-    def lane(self) -> Instance | None:
-        return self.core.fleet.with_room(time.monotonic())
+    def lane(self, *, near_the_end: bool = False) -> Instance | None:
+        return self.core.fleet.with_room(time.monotonic(), near_the_end=near_the_end)
 
     def room(self) -> int:
         return self.core.fleet.room(time.monotonic())

@@ -34,6 +34,10 @@ TAIL_POLL_S = 0.25
 READ_FOR_S = 0.005
 """How long reading may keep the event loop, and with it the answers, waiting."""
 
+NEAR = 2
+"""The end is near when fewer rows wait than this many times those that are out: what queues at a server a third as
+fast as the others is worked off while they do the rest."""
+
 UNREAD = 4
 """Outcomes that may wait for the caller however few rows are out."""
 
@@ -130,6 +134,7 @@ class _Run:
         self._starting = 0  # workers that have not yet taken a row
         self._is_unread = False  # a worker ended because the caller was behind
         self._is_over = asyncio.Event()  # nothing is out, and nothing more will be
+        self._is_read = False  # the source has no more
         self._is_ending = False  # no worker can be started any more
 
     async def all(self) -> None:
@@ -139,6 +144,7 @@ class _Run:
             async with asyncio.TaskGroup() as self._group:
                 self._asker.on_room = self._look_around
                 await self._read_until_stopped()
+                self._is_read = True
                 await self._see_out()
                 await self._ask_suspects()
                 self._is_ending = True
@@ -228,7 +234,9 @@ class _Run:
             self._is_unread = True
             return None
         limit = self._asker.in_flight
-        lane = None if limit is not None and len(self._out) >= limit else self._asker.lane()
+        near_the_end = self._is_read and len(self._backlog) < NEAR * len(self._out)
+        is_full = limit is not None and len(self._out) >= limit
+        lane = None if is_full else self._asker.lane(near_the_end=near_the_end)
         if lane is None and self._out:
             return None
         request = self._backlog.take(lane)
