@@ -58,6 +58,7 @@ class FakeVLLM:
         reset-after-headers   reset when a good reply has just begun
         reset-in-body, half   reset, or closed in good order, in the middle of the body
         cut-stream            the same of a stream, after half of its text
+        error-event           a stream that is an error and [DONE], in good order, as of an engine that dies
         garbage, cut-json     200 with something else; with JSON that ends too early
         abort                 200 with finish_reason abort
 
@@ -262,6 +263,10 @@ class FakeVLLM:
         return response
 
     async def _stream(self, request: web.Request, response: web.StreamResponse, text: str) -> web.StreamResponse:
+        if self.mode == "error-event":
+            await response.write(b'data: {"error": {"message": "EngineCore encountered an issue.", "code": 500}}\n\n')
+            await response.write(b"data: [DONE]\n\n")
+            return response
         for n, character in enumerate(text):
             halfway = n == len(text) // 2 and self.mode in ("half", "reset-in-body", "cut-stream")
             if halfway or self.mode == "reset-after-headers":

@@ -52,6 +52,7 @@ FAULTS = [
     Fault("garbage", mode("garbage")),
     Fault("cut JSON", mode("cut-json"), paths=WHOLE),
     Fault("abort", mode("abort"), paths=WHOLE),
+    Fault("an error in place of a stream", mode("error-event"), paths=("stream",)),
     Fault("500", mode("500")),
     Fault("503", busy(None), put_out=False),
     Fault("503 with Retry-After", busy("0.3"), put_out=False),

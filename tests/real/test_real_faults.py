@@ -1,0 +1,179 @@
+"""What real vLLM servers do when they die, stop, end or are full, and that no row is lost by it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from urllib.request import urlopen
+
+import openai
+import pytest
+
+from analyze import Answer, ChatRequest, MultiVLLMClient, ask_many
+from analyze.records import Outcome
+from analyze.tiny_model import DEMO_MODEL_NAME
+from tests.real.conftest import RealFleet, running
+
+pytestmark = pytest.mark.vllm
+
+
+def hello(number: int) -> list[dict[str, str]]:
+    return [{"role": "user", "content": f"Hello number {number}!"}]
+
+
+def rows(count: int) -> list[ChatRequest]:
+    return [ChatRequest(hello(n), id=str(n), options={"max_tokens": 64}) for n in range(count)]
+
+
+def ask(count: int, urls: list[str], events: dict[int, Callable[[], object]]) -> list[Outcome]:
+    """Ask `count` rows of 64 tokens. Events happen after so many outcomes."""
+    outcomes: list[Outcome] = []
+    for outcome in ask_many(rows(count), MultiVLLMClient(urls)):
+        outcomes.append(outcome)
+        events.get(len(outcomes), lambda: None)()
+    assert sorted(int(outcome.id) for outcome in outcomes) == list(range(count))
+    return outcomes
+
+
+def kinds(outcomes: list[Outcome]) -> Counter[str]:
+    return Counter(
+        "ok" if isinstance(outcome, Answer) else f"{outcome.kind}: {outcome.message}" for outcome in outcomes
+    )
+
+
+def metrics(url: str, *names: str) -> tuple[float, ...]:
+    with urlopen(url.removesuffix("/v1") + "/metrics", timeout=10) as reply:
+        lines = reply.read().decode().splitlines()
+    return tuple(
+        sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"vllm:{name}{{")) for name in names
+    )
+
+
+@pytest.mark.parametrize("fault", ["kill", "kill_engine", "end_in_good_order"])
+def test_a_server_that_ends_in_the_middle_costs_no_row(fault: str, real_fleet: RealFleet, caplog):
+    try:
+        outcomes = ask(400, real_fleet.urls, {20: lambda: getattr(real_fleet, fault)(1)})
+    finally:
+        real_fleet.clear_away(1)
+    assert kinds(outcomes) == {"ok": 400}
+    assert f"{real_fleet.urls[1]} is out" in caplog.text
+
+
+@pytest.mark.parametrize("fault", ["stop", "stop_engine"])
+def test_a_server_that_stops_costs_no_row_and_is_taken_back_when_it_goes_on(fault: str, real_fleet: RealFleet, caplog):
+    """Connections stay open either way; with `stop_engine` /health goes on saying 200, /metrics the same numbers."""
+    url = real_fleet.urls[1]
+    noticed_after_s: list[float] = []
+
+    def stop() -> None:
+        getattr(real_fleet, fault)(1)
+        threading.Thread(target=watch, args=[time.monotonic()]).start()
+
+    def watch(stopped_at: float) -> None:
+        while f"{url} is out" not in caplog.text and time.monotonic() < stopped_at + 40:
+            time.sleep(0.1)
+        noticed_after_s.append(time.monotonic() - stopped_at)
+        time.sleep(3)
+        real_fleet.go_on(1)
+
+    try:
+        outcomes = ask(4000, real_fleet.urls, {20: stop})  # 40 s and more
+    finally:
+        real_fleet.go_on(1)
+    print(f"noticed after {noticed_after_s[0]:.1f} s")
+    assert kinds(outcomes) == {"ok": 4000}
+    assert noticed_after_s[0] < 20, "not a wait for the request timeout"
+    assert f"{url} is back" in caplog.text
+    assert any(outcome.instance == url for outcome in outcomes[-200:])
+    assert caplog.text.count("is out") == 1
+
+
+def test_a_stream_of_an_engine_that_dies_never_passes_for_a_whole_one(real_fleet: RealFleet):
+    """vLLM ends such a stream in good order: an error as its last event, then [DONE]."""
+    kill = threading.Timer(1.0, real_fleet.kill_engine, [1])
+
+    def stream(client: MultiVLLMClient, number: int) -> str | None:
+        reason = None
+        try:
+            for chunk in client.chat.completions.create(
+                model=DEMO_MODEL_NAME,
+                messages=hello(number),
+                max_tokens=1500,
+                stream=True,
+                extra_body={"ignore_eos": True},
+            ):
+                reason = chunk.choices[0].finish_reason
+        except openai.APIError:
+            return "raised"
+        return reason
+
+    with MultiVLLMClient(real_fleet.urls) as client, ThreadPoolExecutor(40) as pool:
+        kill.start()
+        ends = Counter(pool.map(lambda number: stream(client, number), range(40)))
+        core = client._client._transport._core
+        assert [instance.in_flight for instance in core.fleet.instances] == [0, 0, 0, 0]
+    assert set(ends) == {"raised", "length"}
+    assert ends["raised"] <= 6, "those that had said something; the rest of its ten waited for a slot"
+
+
+def test_a_row_that_kills_engines_is_found_out_before_the_last_one(real_fleet: RealFleet):
+    """vLLM 0.32 on the CPU dies of a seed whose prompt is taken in by more than one step."""
+    poison = ChatRequest(
+        [{"role": "user", "content": "word " * 3500}], id="poison", options={"max_tokens": 8, "seed": 1}
+    )
+    outcomes = {outcome.id: outcome for outcome in ask_many([*rows(200), poison], MultiVLLMClient(real_fleet.urls))}
+    end = outcomes.pop("poison")
+    if isinstance(end, Answer):
+        pytest.skip("this vLLM survives it")
+    time.sleep(2)  # a server ends itself a moment after its engine
+    alive = [number for number in range(4) if real_fleet.is_up(number)]
+    for number in {0, 1, 2, 3} - {*alive}:
+        real_fleet.clear_away(number)
+    assert kinds(list(outcomes.values())) == {"ok": 200}
+    assert end.kind == "poison"
+    assert alive
+
+
+@pytest.fixture(scope="module")
+def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealFleet]:
+    """A server that refuses what exceeds eight requests, and takes prompts in by 32 tokens a step."""
+    flags = ("--max-num-queued-reqs", "8", "--max-num-batched-tokens", "32")
+    with running(tmp_path_factory.mktemp("limited"), 1, *flags) as fleet:
+        yield fleet
+
+
+def test_admission_limits_cost_no_row_and_put_nobody_out(limited: RealFleet, caplog):
+    outcomes = ask(200, limited.urls, {})
+    assert kinds(outcomes) == {"ok": 200}
+    assert metrics(limited.urls[0], "admission_rejections_total") > (0,), "the limit was met"
+    with MultiVLLMClient(limited.urls) as client, ThreadPoolExecutor(32) as pool:
+
+        def single(number: int) -> int:
+            reply = client.chat.completions.create(model=DEMO_MODEL_NAME, messages=hello(number), max_tokens=32)
+            return len(reply.choices)
+
+        assert sum(pool.map(single, range(64))) == 64
+    assert "is out" not in caplog.text
+
+
+def test_a_long_prefill_moves_the_cache_usage_step_by_step(limited: RealFleet):
+    """It is what tells a long prefill from an engine that has stopped: no token is counted before the last step."""
+    url = limited.urls[0]
+    with MultiVLLMClient(limited.urls) as client, ThreadPoolExecutor(1) as pool:
+        before = metrics(url, "prompt_tokens_total", "generation_tokens_total")
+        asked = pool.submit(
+            client.chat.completions.create,
+            model=DEMO_MODEL_NAME,
+            messages=[{"role": "user", "content": "word " * 1500}],
+            max_tokens=1,
+        )
+        seen = set()
+        while not asked.done():
+            *tokens, usage = metrics(url, "prompt_tokens_total", "generation_tokens_total", "kv_cache_usage_perc")
+            if tuple(tokens) == before:
+                seen.add(usage)
+        assert asked.result().usage.prompt_tokens > 2000
+    assert len(seen) >= 3
