@@ -81,8 +81,9 @@ class Answer:
 
     @property
     def reasoning(self) -> str | None:
-        """What a thinking model thought, kept apart from its answer by the server."""
-        thought = (self._choice.get("message") or {}).get("reasoning")
+        """What a thinking model thought, kept apart from its answer by the server (`reasoning_content` by old ones)."""
+        message = self._choice.get("message") or {}
+        thought = message.get("reasoning", message.get("reasoning_content"))
         return None if thought is None else str(thought)
 
     @property
