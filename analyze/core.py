@@ -79,6 +79,9 @@ COLLISIONS = frozenset({408, 409})
 DEATHS_OF_POISON = 2
 """Instances that may die of one request before it is suspected: one dies by chance, two at once hardly ever."""
 
+COMMON_CAUSE_S = 2.0
+"""Deaths so close to each other may have one cause."""
+
 SLOW = "no answer in time"
 
 LATE_S = 5.0
@@ -353,9 +356,20 @@ class Core:
             return
         if findings:
             await asyncio.wait(findings)
-        if len(killed := tries.killed) >= allowed:
+        if len(killed := tries.killed) < allowed:
+            return
+        if allowed == 1 or not await self._others_died_too(tries):
             text = f"it was in flight when servers died ({', '.join(killed)}), and may be why"
             raise Poisoned(text, instance.url, tries.sent)
+
+    async def _others_died_too(self, tries: _Tries) -> bool:
+        """Return whether instances that did not have this request died just now: then the power failed, or the like."""
+        had_it = {instance for instance, _ in tries.lost_at}
+        others = [instance for instance in self.fleet.instances if instance not in had_it]
+        if alive := [self._lookout.examine(other) for other in others if other.is_up]:
+            await asyncio.wait(alive)
+        since = _now() - COMMON_CAUSE_S
+        return any(other.died_at is not None and other.died_at > since for other in others)
 
     def _failed(self, instance: Instance, reason: str, *, gone: bool = False) -> None:
         if self.fleet.failed(instance, reason, _now(), gone=gone):

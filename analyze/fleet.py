@@ -105,10 +105,12 @@ class Instance:
     models: tuple[Model, ...] | None = None
     answers: int = 0
     deaths: int = 0
+    died_at: float | None = None  # last
     proven: bool = False
     well: bool = False  # it was well when last heard of, so that a fault right after may be a death
     reachable: bool = True  # something listens at its address, as far as is known
-    must_generate: bool = False  # it looked healthy and generated nothing: looking healthy is not enough to come back
+    must_generate: bool = False  # it failed while it looked healthy: looking healthy is not enough to come back
+    is_doubted: bool = False  # it is out because it seemed to have stopped, which may be wrong
     admits: int | None = None
     useless_since: float | None = None
     rest_until: float = 0.0
@@ -262,6 +264,7 @@ class Fleet:
         instance.strikes = STRIKES if gone else instance.strikes + 1
         if not instance.is_up or instance.strikes < STRIKES:
             return False
+        instance.must_generate = not gone
         self._put_out(instance, reason, now)
         return True
 
@@ -279,22 +282,24 @@ class Fleet:
         staying = [i for i in reachable if i.is_up and i is not instance]
         if instance.is_up and 2 * len(staying) < len(reachable):
             return False
-        instance.proven, instance.must_generate = False, True
-        self.died(instance)
+        instance.proven, instance.must_generate, instance.is_doubted = False, True, True
+        self.died(instance, now)
         self.hold_out(instance, reason, now)
         return True
 
-    def excuse_shared_silence(self, now: float) -> None:
-        """Hold it against nobody while most are silent: then it is the network, the load, or this process."""
+    def excuse_shared_stall(self, now: float) -> None:
+        """Hold it against nobody while most are silent, or still: then it is the network, the work, or this process."""
         working = [i for i in self.instances if i.in_flight]
-        if 2 * sum(i.watch.is_heard(now) for i in working) < len(working) > 1:
+        heard, moving = sum(i.watch.is_heard(now) for i in working), sum(i.watch.is_moving(now) for i in working)
+        if 2 * min(heard, moving) < len(working) > 1:
             for instance in working:
                 instance.watch.excused(now)
 
-    def died(self, instance: Instance) -> None:
+    def died(self, instance: Instance, now: float) -> None:
         """Count the death of an instance that was well: what was in flight there may have caused it."""
-        instance.deaths += instance.well
-        instance.well = False
+        if instance.well:
+            instance.well, instance.died_at = False, now
+            instance.deaths += 1
 
     def known(self, instance: Instance, models: tuple[Model, ...]) -> None:
         """Take note of what an instance serves: it must serve the same to come back."""
@@ -339,8 +344,9 @@ class Fleet:
             instance.state, instance.reason, instance.strikes = "up", None, STRIKES - 1
             instance.useless_since, instance.rest_s, instance.rest_until = None, 0.0, 0.0
             instance.reachable, instance.admits, instance.foreign = True, 1, 0
-            if instance.must_generate:
-                instance.must_generate = False
+            instance.must_generate = False
+            if instance.is_doubted:
+                instance.is_doubted = False
                 instance.watch.was_wrong()
             return
         instance.reason = problem

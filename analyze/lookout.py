@@ -141,7 +141,7 @@ class Lookout:
                 for instance in working:
                     instance.watch.overslept(late_s)
             looked_at = now
-            self._fleet.excuse_shared_silence(now)
+            self._fleet.excuse_shared_stall(now)
             for instance in working:
                 if instance.in_flight:
                     self._look_at(instance, now)
@@ -206,7 +206,7 @@ class Lookout:
         if problem is None or problem == NO_HEALTH_IN_TIME:
             return
         was_up = instance.is_up
-        self._fleet.died(instance)
+        self._fleet.died(instance, _now())
         self.hold_out(instance, problem)
         if was_up:
             self.say_out(instance, problem)

@@ -12,9 +12,10 @@ import asyncio
 import os
 import threading
 import weakref
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -24,7 +25,8 @@ from analyze import settings
 from analyze.core import SINGLE, Bounds, Core, CoreError, Reply, TimedOut
 from analyze.errors import UsageError
 from analyze.loops import LoopThread
-from analyze.records import from_json
+from analyze.records import Body, from_json
+from analyze.server_replies import ANSWERED_IN_JSON, whole_body
 from analyze.settings import Settings, addresses, base_url, urls_of_ports
 
 if TYPE_CHECKING:
@@ -36,7 +38,10 @@ GROUP_HEADER = "x-analyze-group"
 _BOUNDS_HEADER = "x-analyze-bounds"
 """From the client to its transport: attempts, and seconds of patience while no server is of use."""
 
-_NOT_FOR_SERVERS = frozenset({b"host", b"content-length", GROUP_HEADER.encode(), _BOUNDS_HEADER.encode()})
+_NOT_FOR_SERVERS = frozenset(
+    # Replies are read here, to see whether they are whole, so they must not be compressed; vLLM never does.
+    {b"host", b"content-length", b"accept-encoding", GROUP_HEADER.encode(), _BOUNDS_HEADER.encode()}
+)
 
 _NO_BOUNDS = f"{SINGLE.attempts} {SINGLE.unavailable_s}"
 
@@ -213,12 +218,26 @@ def _sending(core: Core, request: httpx2.Request, path: str) -> Coroutine[Any, A
         bounds=Bounds(
             connect_s=timeout.get("connect"),
             read_s=timeout.get("read"),
-            unavailable_s=float(unavailable_s),
+            unavailable_s=min(float(unavailable_s), timeout.get("read") or inf),  # a short timeout bounds this too
             attempts=int(attempts),
         ),
         stream=True,
         group=request.headers.get(GROUP_HEADER),
+        parse=_reader(request, path),
     )
+
+
+def _reader(request: httpx2.Request, path: str) -> Callable[[bytes], Body] | None:
+    """Return what tells a whole answer from a garbled one, None where an answer may be anything (speech)."""
+    if request.method != "POST" or path not in ANSWERED_IN_JSON:
+        return None
+    if b'"stream":true' in request.content:
+        return _no_stream
+    return lambda raw: whole_body(raw, path)
+
+
+def _no_stream(raw: bytes) -> Body:
+    raise ValueError("a whole reply, where a stream was asked for")
 
 
 @contextmanager
@@ -332,7 +351,8 @@ class MultiVLLMClient(openai.OpenAI):
             weighed by expected tokens; `prefix_affinity`: requests of one group (`extra_headers={"x-analyze-group":
             ...}`), or with one beginning, go to one server until it is too busy.
         unavailable_timeout_s: how long a call waits, in seconds, while no server is of use.
-        max_retries: a call is asked at most once more than this, over different servers where there are any.
+        max_retries: a call that fails is asked this many times more, over different servers where there are any. What a
+            busy server (429, 503) turns away has not failed, and waits; with 0, nothing is asked twice.
         sdk_options: every other argument of `openai.OpenAI`: timeout, default_headers ...
 
     A server that refuses, resets or breaks off is passed over and comes back when it answers again. Safe to use from

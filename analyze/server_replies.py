@@ -73,6 +73,10 @@ _CHECKS: dict[str, Callable[[Body], None]] = {  # the first ending that fits cou
 }
 
 
+ANSWERED_IN_JSON = frozenset(_CHECKS)
+"""Paths after the base URL whose answers `whole_body` knows."""
+
+
 def _objects(body: Body, name: str) -> list[dict[str, Any]]:
     found = body.get(name)
     if not isinstance(found, list) or not found or not all(isinstance(item, dict) for item in found):

@@ -95,6 +95,10 @@ class Watch:
         """Whether it gave a sign of life just now: with the last look, or the one before."""
         return now - self.heard_at <= 2 * POLL_S
 
+    def is_moving(self, now: float) -> bool:
+        """Whether it generated something not long ago, as far as it tells."""
+        return self._moving is None or now - self.moved_at <= STALLED_S / 2
+
     def excused(self, now: float) -> None:
         """What it did until now does not speak against it."""
         self._excused_at = now

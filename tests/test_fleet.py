@@ -364,11 +364,11 @@ def test_in_a_bulk_run_no_server_stands_idle_while_another_has_more_than_its_win
 def test_a_death_is_counted_once_and_only_of_a_server_that_was_well():
     fleet = Fleet(URLS)
     first = fleet.instances[0]
-    fleet.died(first)
+    fleet.died(first, 0.5)
     fleet.answered(first, 1.0)
-    fleet.died(first)
-    fleet.died(first)
-    assert first.deaths == 1
+    fleet.died(first, 2.0)
+    fleet.died(first, 3.0)
+    assert (first.deaths, first.died_at) == (1, 2.0)
 
 
 def test_other_weights_under_the_same_name_are_another_model():

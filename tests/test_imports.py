@@ -26,7 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "wire": {"fleet"},
     "lookout": {"fleet", "server_replies", "watch", "wire"},
     "core": {"fleet", "lookout", "server_replies", "wire"},
-    "multi_vllm": {"core", "fleet"},
+    "multi_vllm": {"core", "fleet", "server_replies"},
     "servers": set(),
     "facts": set(),
     "stats": set(),

@@ -144,7 +144,7 @@ def test_no_server_is_taken_for_stopped_in_a_day_of_hard_work(seed: int):
                 instance.watch.overslept(slept_s)
         if dice.random() < 1 / 3600:
             network_back = now + dice.uniform(1, 300)
-        fleet.excuse_shared_silence(now)
+        fleet.excuse_shared_stall(now)
         for instance, engine in engines.items():
             engine.lives(now)
             if now >= max(network_back, engine.deaf_until):
@@ -160,7 +160,7 @@ def test_when_all_seem_to_have_stopped_all_of_them_stay_in():
     for instance in fleet.instances:
         fleet.sent(instance, 0.0)
     for now in range(60):
-        fleet.excuse_shared_silence(float(now))
+        fleet.excuse_shared_stall(float(now))
         assert [stopped(instance.watch, float(now)) for instance in fleet.instances] == [None] * 4
 
 
@@ -179,3 +179,14 @@ def test_servers_that_cannot_be_reached_do_not_count_for_the_half():
 def test_the_only_server_is_never_given_up_for_being_silent():
     (only,) = (fleet := Fleet(["http://h:1/v1"])).instances
     assert isinstance(only, Instance) and not fleet.hung(only, "silent", 10.0)
+
+
+def test_when_all_engines_stand_still_together_all_of_them_stay_in():
+    fleet = Fleet([f"http://h:{port}/v1" for port in (1, 2, 3, 4)])
+    for instance in fleet.instances:
+        fleet.sent(instance, 0.0)
+    for now in range(60):
+        fleet.excuse_shared_stall(float(now))
+        for instance in fleet.instances:
+            fleet.sampled(instance, Sample(4, 0, (7.0,)), float(now))
+            assert stopped(instance.watch, float(now)) is None

@@ -99,9 +99,10 @@ def is_cut(a: Solution, b: Solution, max_code_chars: int) -> bool:
 def cell_body(cell: Cell, *, lang: Lang, max_code_chars: int) -> dict[str, Any]:
     """Return the OpenAI chat body that asks for one judgement, free text in `lang`; who asks adds the model.
 
-    There is no `max_tokens`: the schema bounds the reply, and a server with a smaller context than a fixed bound would
-    refuse every cell. Code beyond `max_code_chars` characters is cut at the same place for both solutions, and the
-    judge is told.
+    The first sample has no seed: at temperature 0 it says nothing, and on the CPU vLLM 0.32 dies of a seeded request
+    whose prompt is taken in over several steps ("CPU Generator does not use offset"). There is no `max_tokens`: the
+    schema bounds the reply, and a server with a smaller context than a fixed bound would refuse every cell. Code
+    beyond `max_code_chars` characters is cut at the same place for both solutions, and the judge is told.
     """
     return {
         "messages": [
@@ -109,7 +110,7 @@ def cell_body(cell: Cell, *, lang: Lang, max_code_chars: int) -> dict[str, Any]:
             {"role": "user", "content": _user_message(cell, lang, max_code_chars)},
         ],
         **SAMPLING,
-        "seed": cell.sample,
+        **({"seed": cell.sample} if cell.sample else {}),
         "response_format": {
             "type": "json_schema",
             "json_schema": {"name": "verdict", "strict": True, "schema": reply_schema()},

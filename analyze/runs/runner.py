@@ -142,15 +142,16 @@ class _Run:
         dropping = asyncio.create_task(self._drop_all_at_once())
         try:
             async with asyncio.TaskGroup() as self._group:
-                self._asker.on_room = self._look_around
-                await self._read_until_stopped()
-                self._is_read = True
-                await self._see_out()
-                await self._ask_suspects()
-                self._is_ending = True
+                try:
+                    self._asker.on_room = self._look_around
+                    await self._read_until_stopped()
+                    self._is_read = True
+                    await self._see_out()
+                    await self._ask_suspects()
+                finally:
+                    self._is_ending = True
+                    self._asker.on_room = lambda: None
         finally:
-            self._is_ending = True
-            self._asker.on_room = lambda: None
             dropping.cancel()
             self.finished.put_nowait(None)
 
