@@ -57,7 +57,7 @@ FAULTS = [
     Fault("503", busy(None), put_out=False),
     Fault("503 with Retry-After", busy("0.3"), put_out=False),
     Fault("never generates", mode("never")),
-    Fault("ignores everything", mode("freeze")),
+    Fault("ignores everything", mode("freeze"), begins=True),
 ]
 
 
