@@ -56,6 +56,7 @@ __all__ = [
     "Bounds",
     "Core",
     "CoreError",
+    "Headers",
     "InstanceReport",
     "Poisoned",
     "Reply",
@@ -170,8 +171,8 @@ class Core:
         self.fleet = Fleet(urls, policy)
         self.on_change: Callable[[str], None] = log.warning  # told in a sentence who goes out and who comes back
         self.on_room: Callable[[], None] = lambda: None  # an instance may hold more than before
-        self._headers = dict(headers or {})
         self._wire = Wire(api_key)
+        self._row_headers = {**(headers or {}), **self._wire.authorization, "Content-Type": "application/json"}
         self._attempts: dict[Instance, set[_Attempt]] = {instance: set() for instance in self.fleet.instances}
         self._lookout = Lookout(
             self.fleet,
@@ -431,11 +432,13 @@ class Core:
         request: Request,
         bounds: Bounds = BULK,
         *,
+        body: Body | None = None,
         first: Instance | None = None,
         deaths_allowed: int = DEATHS_OF_POISON,
     ) -> Outcome:
         """Ask one row and return what became of it; never raises for anything a server or a row can do.
 
+        `body`: what is sent, where it is not the row's own (a model is filled in).
         A Failure of the kind `poison`: it was in flight when `deaths_allowed` instances died.
         """
         started = _now()
@@ -443,8 +446,8 @@ class Core:
             reply = await self.request(
                 "POST",
                 request.url.removeprefix("/v1"),
-                content=to_json(request.body),
-                headers={**self._headers, **self._wire.authorization, "Content-Type": "application/json"},
+                content=to_json(request.body if body is None else body),
+                headers=self._row_headers,
                 bounds=bounds,
                 group=request.group,
                 parse=lambda raw: whole_body(raw, request.url),

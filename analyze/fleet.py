@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from math import ceil
+from math import ceil, inf
 from typing import Literal
 
 from analyze.errors import UsageError
@@ -203,9 +203,12 @@ class Fleet:
 
     def with_room(self, now: float, *, near_the_end: bool = False) -> Instance | None:
         """Return the instance that is to take the next row of a bulk run: the emptiest, None when all are full."""
-        awake = (i for i in self.instances if i.is_up and i.rest_until <= now)
-        fitting = [i for i in awake if i.room(near_the_end=near_the_end) > 0]
-        return min(fitting, key=lambda i: i.in_flight / i.window.size, default=None)
+        emptiest, least = None, inf
+        for i in self.instances:
+            fullness = i.in_flight / i.window.size
+            if fullness < least and i.is_up and i.rest_until <= now and i.room(near_the_end=near_the_end) > 0:
+                emptiest, least = i, fullness
+        return emptiest
 
     def room(self, now: float) -> int:
         """Return how many more rows of a bulk run could be out."""

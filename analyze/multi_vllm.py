@@ -15,6 +15,7 @@ import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ import httpx2
 import openai
 
 from analyze import settings
-from analyze.core import SINGLE, Bounds, Core, CoreError, Reply, TimedOut
+from analyze.core import BULK, SINGLE, Bounds, Core, CoreError, Reply, TimedOut
 from analyze.errors import UsageError
 from analyze.loops import LoopThread
 from analyze.records import Body, from_json
@@ -393,6 +394,10 @@ class MultiVLLMClient(openai.OpenAI):
 
     with_options = copy
 
+    def fleet_options(self) -> dict[str, Any]:
+        """Return what `FleetAsker` needs to ask many rows as this client would."""
+        return _fleet_options(self)
+
     def request(self, cast_to: Any, options: FinalRequestOptions, **stream: Any) -> Any:
         """Where all calls of the SDK meet. The one owner of retries is the core."""
         bounded = _bounded(options, self.max_retries, self.unavailable_timeout_s)
@@ -436,10 +441,27 @@ class AsyncMultiVLLMClient(openai.AsyncOpenAI):
 
     with_options = copy
 
+    def fleet_options(self) -> dict[str, Any]:
+        """Return what `FleetAsker` needs to ask many rows as this client would."""
+        return _fleet_options(self)
+
     async def request(self, cast_to: Any, options: FinalRequestOptions, **stream: Any) -> Any:
         """Where all calls of the SDK meet. The one owner of retries is the core."""
         bounded = _bounded(options, self.max_retries, self.unavailable_timeout_s)
         return await super().request(cast_to, bounded, **stream)
+
+
+def _fleet_options(client: openai.OpenAI | openai.AsyncOpenAI) -> dict[str, Any]:
+    """Return what of a client's settings holds for many rows too; a total timeout only where one was set."""
+    timeout = client.timeout
+    seconds = timeout.read if isinstance(timeout, httpx2.Timeout) else timeout
+    return {
+        "urls": client.base_urls,  # type: ignore[union-attr] # only ever one of the two clients below
+        "api_key": client.api_key,
+        "policy": client._client._transport.target.policy,  # type: ignore[union-attr] # the transport is ours
+        "headers": dict(client._custom_headers),
+        "bounds": BULK if timeout == openai.DEFAULT_TIMEOUT else replace(BULK, total_s=seconds),
+    }
 
 
 def _without_openai_secrets(options: dict[str, Any]) -> dict[str, Any]:

@@ -6,9 +6,10 @@ no other server, and not whose fault a reply is.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import aiohttp
@@ -58,7 +59,7 @@ class Reply:
     """What a server sent back. A streamed one has `chunks` still to be read, and must be closed."""
 
     status: int
-    headers: list[tuple[str, str]]
+    received: Headers  # as they came
     instance: Instance
     attempts: int = 1
     body: bytes = b""
@@ -66,6 +67,12 @@ class Reply:
     chunks: AsyncIterator[bytes] | None = None
     close: Callable[[], None] = lambda: None
     abort: Callable[[], None] = lambda: None  # end a stream as if it had broken off
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        """The headers that speak of the reply, not of the connection, and who sent it."""
+        kept = [(name, value) for name, value in self.received.items() if name.lower() not in _HOP_BY_HOP]
+        return [*kept, (INSTANCE_HEADER, self.instance.url)]
 
 
 class CoreError(Exception):
@@ -138,18 +145,16 @@ class Wire:
 
         `ended` is called when a stream is over, once, with what broke it, or None for its end or an early close.
         """
-        bounds = call.bounds
-        limits = aiohttp.ClientTimeout(total=bounds.total_s, sock_connect=bounds.connect_s, sock_read=bounds.read_s)
-        with _translated():
+        with _TRANSLATED:
             response = await self._open().request(
                 call.method,
                 instance.url + call.path,
                 data=call.content,
                 headers=self.authorization if call.headers is None else call.headers,
-                timeout=limits,
+                timeout=_limits(call.bounds),
                 allow_redirects=False,
             )
-            reply = Reply(response.status, _end_to_end_headers(response, instance), instance)
+            reply = Reply(response.status, response.headers, instance)
             if call.stream and response.status < 400 and response.content_type == "text/event-stream":
                 await _begin_stream(reply, response, ended)
             else:
@@ -159,7 +164,7 @@ class Wire:
     async def get(self, url: str, timeout_s: float) -> tuple[int, bytes]:
         """Return status and body of `url`. Raises InstanceFault, TimeoutError."""
         limits = aiohttp.ClientTimeout(total=timeout_s)
-        with _translated():
+        with _TRANSLATED:
             async with self._open().get(url, headers=self.authorization, timeout=limits) as response:
                 return response.status, await response.read()
 
@@ -167,7 +172,7 @@ class Wire:
         """Send JSON to `url`; return status and body. Raises InstanceFault, TimeoutError."""
         limits = aiohttp.ClientTimeout(total=timeout_s)
         headers = {**self.authorization, "Content-Type": "application/json"}
-        with _translated():
+        with _TRANSLATED:
             async with self._open().post(url, data=content, headers=headers, timeout=limits) as response:
                 return response.status, await response.read()
 
@@ -199,7 +204,7 @@ async def _begin_stream(reply: Reply, response: aiohttp.ClientResponse, ended: C
     if error is not None:
         response.close()
         reply.status, reply.body = error
-        reply.headers = [("content-type", "application/json"), (INSTANCE_HEADER, reply.instance.url)]
+        reply.received = {"content-type": "application/json"}
         return
     streamed = _Stream(response, first, reply.instance.url, ended)
     reply.chunks, reply.close, reply.abort = streamed.chunks(), streamed.close, streamed.abort
@@ -233,7 +238,7 @@ class _Stream:
         problem = None
         try:
             yield self._first
-            with _translated():
+            with _TRANSLATED:
                 async for chunk in self._response.content.iter_any():
                     if _server_error(chunk):
                         problem = "a stream ended in an error"
@@ -261,21 +266,28 @@ class _Stream:
             ended(problem)
 
 
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Turn the errors of aiohttp and of the sockets under it into InstanceFault, or TimeoutError for a slow answer."""
-    try:
-        yield
-    except aiohttp.ConnectionTimeoutError as error:
-        raise InstanceFault("no connection in time", gone=True) from error
-    except TimeoutError as error:
-        raise TimeoutError from error
-    except aiohttp.ClientConnectorError as error:
-        raise InstanceFault(f"cannot connect ({error.os_error.strerror or error.os_error})", gone=True) from error
-    except (aiohttp.ClientError, OSError) as error:
-        raise InstanceFault(f"connection lost ({type(error).__name__})") from error
+class _Translated:
+    """Turns the errors of aiohttp and of the sockets under it into InstanceFault, or TimeoutError for a slow answer."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            return
+        if isinstance(error, aiohttp.ConnectionTimeoutError):
+            raise InstanceFault("no connection in time", gone=True) from error
+        if isinstance(error, TimeoutError):
+            raise TimeoutError from error
+        if isinstance(error, aiohttp.ClientConnectorError):
+            raise InstanceFault(f"cannot connect ({error.os_error.strerror or error.os_error})", gone=True) from error
+        if isinstance(error, aiohttp.ClientError | OSError):
+            raise InstanceFault(f"connection lost ({type(error).__name__})") from error
 
 
-def _end_to_end_headers(response: aiohttp.ClientResponse, instance: Instance) -> list[tuple[str, str]]:
-    kept = [(name, value) for name, value in response.headers.items() if name.lower() not in _HOP_BY_HOP]
-    return [*kept, (INSTANCE_HEADER, instance.url)]
+_TRANSLATED = _Translated()
+
+
+@lru_cache(maxsize=64)
+def _limits(bounds: Bounds) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=bounds.total_s, sock_connect=bounds.connect_s, sock_read=bounds.read_s)

@@ -174,3 +174,15 @@ except KeyboardInterrupt:
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=20) == ("interrupted 1\n", "")
     assert [path.name for path in tmp_path.iterdir()] == ["j.jsonl"]
+
+
+def test_rows_are_asked_as_the_client_would_with_its_key_headers_and_timeout(fleet):
+    fleet[1].mode = "hang"
+    client = MultiVLLMClient(
+        urls(fleet[:2]), api_key="secret", default_headers={"x-team": "blue"}, timeout=0.5, policy="least_loaded"
+    )
+    outcomes = list(ask_many((chat(n) for n in range(6)), client.with_options(max_retries=1), model="fake-model"))
+    assert all(isinstance(outcome, Answer) and outcome.instance == fleet[0].url for outcome in outcomes)
+    asked = [headers for headers in fleet[0].headers if headers.get("Content-Type") == "application/json"]
+    assert {headers["x-team"] for headers in asked} == {"blue"}
+    assert {headers["Authorization"] for headers in fleet[0].headers} == {"Bearer secret"}

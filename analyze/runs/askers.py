@@ -7,12 +7,11 @@ import inspect
 import time
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
 from analyze import settings
-from analyze.core import DEATHS_OF_POISON, Core, InstanceReport
+from analyze.core import BULK, DEATHS_OF_POISON, Bounds, Core, Headers, InstanceReport
 from analyze.errors import NoServerError, UsageError
 from analyze.fleet import Instance
 from analyze.records import CHAT_URL, Answer, Failure, FailureKind, Outcome, Request
@@ -71,8 +70,18 @@ class OneLane:
 class FleetAsker:
     """The servers at `urls`. `model` fills requests that name none."""
 
-    def __init__(self, urls: Sequence[str], *, api_key: str, in_flight: int | None = None) -> None:
-        self.core = Core(urls, api_key=api_key)
+    def __init__(
+        self,
+        urls: Sequence[str],
+        *,
+        api_key: str,
+        policy: str = "round_robin",
+        headers: Headers | None = None,
+        bounds: Bounds = BULK,
+        in_flight: int | None = None,
+    ) -> None:
+        self.core = Core(urls, api_key=api_key, policy=policy, headers=headers)
+        self._bounds = bounds
         self.in_flight = in_flight
         self.model: str | None = None
         self.reports: list[InstanceReport] = []
@@ -120,10 +129,12 @@ class FleetAsker:
         return [instance for instance in self.core.fleet.instances if not instance.is_up]
 
     async def ask(self, request: Request, lane: Hashable = None, *, alone: bool = False) -> Outcome:
-        if "model" not in request.body and self.model is not None:
-            request = replace(request, body={"model": self.model, **request.body})
+        body = request.body
+        if "model" not in body and self.model is not None:
+            body = {"model": self.model, **body}
         first = lane if isinstance(lane, Instance) else None
-        return await self.core.ask(request, first=first, deaths_allowed=1 if alone else DEATHS_OF_POISON)
+        deaths_allowed = 1 if alone else DEATHS_OF_POISON
+        return await self.core.ask(request, self._bounds, body=body, first=first, deaths_allowed=deaths_allowed)
 
     async def aclose(self) -> None:
         await self.core.aclose()
@@ -180,16 +191,17 @@ async def connected_asker(
 ) -> FleetAsker | ClientAsker:
     """Return who to ask: `client`, else the servers at `urls`, else those of the settings.
 
-    A MultiVLLMClient stands for its servers, which are then asked without the SDK in between. Raises NoServerError,
-    UsageError.
+    A MultiVLLMClient stands for its servers, which are then asked as it would, but without the SDK in between. Raises
+    NoServerError, UsageError.
     """
-    if client is not None and not hasattr(client, "base_urls"):
+    if client is not None and not hasattr(client, "fleet_options"):
         return ClientAsker(client, model=model, in_flight=in_flight or settings.IN_FLIGHT_OF_A_CLIENT)
-    resolved = Settings(settings.ADDRESSES)
-    api_key = settings.api_key(resolved[settings.VLLM_API_KEY])
     if client is not None:
-        urls, api_key = client.base_urls, client.api_key
-    asker = FleetAsker(urls or addresses(resolved), api_key=api_key, in_flight=in_flight)
+        asker = FleetAsker(**client.fleet_options(), in_flight=in_flight)
+    else:
+        resolved = Settings(settings.ADDRESSES)
+        api_key = settings.api_key(resolved[settings.VLLM_API_KEY])
+        asker = FleetAsker(urls or addresses(resolved), api_key=api_key, in_flight=in_flight)
     try:
         await asker.connect(model)
     except BaseException:
