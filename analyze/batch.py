@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from analyze import settings
 from analyze.console import printable
@@ -23,7 +23,7 @@ from analyze.lang import Lang, language
 from analyze.records import Answer, Outcome, Request, from_json, to_json
 from analyze.runs.askers import FleetAsker
 from analyze.runs.command import Parser, add_run_flags, add_settings, flags_of, interrupted, run_command
-from analyze.runs.ids import RowIds, request_of
+from analyze.runs.ids import RowIds, request_of, row_id_of
 from analyze.runs.journal import Journal, RunLock, decode
 from analyze.runs.manifest import new_manifest, read_manifest, utc_now, write_manifest
 from analyze.runs.plan import Plan
@@ -31,6 +31,8 @@ from analyze.runs.progress import Progress
 from analyze.runs.runner import Stop
 from analyze.runs.session import ask_left, settle
 from analyze.runs.tally import Tally
+
+T = TypeVar("T")
 
 SETTINGS = (*settings.ADDRESSES, settings.MODEL, settings.ANALYZE_LANG)
 RAW_KEPT = 2000
@@ -112,16 +114,16 @@ class Rows:
             raise InputError("is no regular file, and is read more than once", path=str(path), cure="save it as a file")
         self._path, self._skip_bad = path, skip_bad
         self.rejects: list[dict[str, Any]] = []
-        self.ids = {request.id for request in self._read(self._reject)}
+        self.ids = set(self._read(row_id_of, self._reject))
 
     def __iter__(self) -> Iterator[Request]:
-        return self._read(lambda number, line, reason: None)
+        return self._read(request_of, lambda number, line, reason: None)
 
-    def _read(self, on_bad: Callable[[int, str | bytes, str], None]) -> Iterator[Request]:
+    def _read(self, reader: Callable[[Any, RowIds], T], on_bad: Callable[[int, str | bytes, str], None]) -> Iterator[T]:
         names = RowIds()
         for number, line in text_lines(self._path):
             try:
-                yield request_of(_json(line), names)
+                yield reader(_json(line), names)
             except ValueError as error:
                 if not self._skip_bad:
                     cure = "correct the line, or leave such lines out with --skip-bad"

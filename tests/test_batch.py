@@ -387,7 +387,7 @@ def test_update_with_another_model_asks_every_row_again(batch):
 @pytest.mark.parametrize("flags", [(), ("--update",), ("--retry-failed",)])
 def test_nothing_recorded_is_touched_before_a_server_is_found(batch, flags):
     for server in batch.servers:
-        server.mode = "500"
+        server.mode = "502"
     write(batch.input, [row(0)])
     batch.run()
     for server in batch.servers:
