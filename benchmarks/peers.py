@@ -44,7 +44,7 @@ def python_of(peer: str) -> str:
         ):
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode:
-                raise Absent(f"{PACKAGES[peer]} cannot be installed: {_last_line(done.stderr)}")
+                raise Absent(f"{PACKAGES[peer]} cannot be installed: {last_line(done.stderr)}")
         stamp.write_text(PACKAGES[peer])
     return python
 
@@ -85,8 +85,9 @@ def _wait_until_ready(process: subprocess.Popen[bytes], url: str, peer: str) -> 
                     return
         except OSError:
             time.sleep(0.2)
-    raise Absent(f"{PACKAGES[peer]} does not start: {_last_line((FOLDER / f'{peer}.log').read_text(errors='replace'))}")
+    raise Absent(f"{PACKAGES[peer]} does not start: {last_line((FOLDER / f'{peer}.log').read_text(errors='replace'))}")
 
 
-def _last_line(text: str) -> str:
-    return (text.strip().splitlines() or ["it said nothing"])[-1]
+def last_line(text: str) -> str:
+    """Return what fits into a cell of a table."""
+    return (text.strip().splitlines() or ["it said nothing"])[-1][:300].replace("|", "\\|")

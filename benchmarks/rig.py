@@ -48,7 +48,7 @@ class Measured:
     wall_s: float
     cpu_s: float
     process_cpu_s: float
-    said: str  # what the client complained of, at its end
+    said: str  # the last line of what the client complained of
 
     @property
     def lost(self) -> int:
@@ -120,12 +120,12 @@ def measure(
         raise Failed(f"was not done after {LONGEST_RUN_S:.0f} s") from None
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
-        raise Failed(f"broke down: {done.stderr.strip()[-300:]}")
+        raise Failed(f"broke down: {peers.last_line(done.stderr)}")
     result = json.loads(done.stdout)
     return Measured(
         rows=requests.read_bytes().count(b"\n"),
         process_cpu_s=after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
-        said=done.stderr.strip()[-300:],
+        said=peers.last_line(done.stderr),
         **result,
     )
 

@@ -20,8 +20,9 @@ from benchmarks.rig import Server, running, table
 ROWS = 200_000
 FIRST = 20_000
 SERVERS = 4
-GROWTH_MIB = 20.0
-"""What may come on top of the RSS at 20,000 rows: 0.1 KiB a row, less than any row that is kept would take."""
+GROWTH_MIB = 12.0
+"""What the second half may add: 126 bytes a row. A row that is kept has 1,200; 17 are kept of its name, and what is
+remembered of the beginnings of prompts grows until it is 200,000 of them."""
 
 
 def rss_mib() -> float:
@@ -53,13 +54,15 @@ def measured(rows: int, every: int) -> dict[int, float]:
 
 def soak() -> Section:
     seen = measured(ROWS, FIRST)
-    grown = seen[ROWS] - seen[FIRST]
+    grown = seen[ROWS] - seen[ROWS // 2]
     text = f"""{ROWS:,} chats of 1 kB through `aask_many`, a generator in and an iterator out, {SERVERS} servers that
 answer at once. Resident memory of the process:
 
 {table(["rows answered", "RSS, MiB"], [[f"{answers:,}", f"{mib:.1f}"] for answers, mib in seen.items()])}"""
-    reached = f"{seen[FIRST]:.0f} MiB at {FIRST:,}, {seen[ROWS]:.0f} MiB at {ROWS:,}"
-    verdict = Verdict(f"memory over {ROWS:,} rows", f"≤ {GROWTH_MIB:.0f} MiB growth", reached, grown <= GROWTH_MIB)
+    reached = f"{grown:+.0f} MiB; {seen[FIRST]:.0f} MiB at {FIRST:,} rows, {seen[ROWS]:.0f} MiB at {ROWS:,}"
+    verdict = Verdict(
+        f"memory: the second half of {ROWS:,} rows", f"≤ {GROWTH_MIB:.0f} MiB", reached, grown <= GROWTH_MIB
+    )
     return Section("Memory over a long run", text, [verdict])
 
 
