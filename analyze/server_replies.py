@@ -6,7 +6,7 @@ Pure readers of bytes that may hold anything. Knows no socket, no instance, no r
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from math import isfinite
 from typing import Any
 
 import orjson
@@ -135,23 +135,30 @@ _MOVING = (
     b"vllm:kv_cache_usage_perc",
     b"vllm:gpu_cache_usage_perc",  # its name before vLLM 0.10
 )
+_WANTED = frozenset((_RUNNING, _WAITING, *_MOVING))
 
 
 def sample_of(raw: bytes) -> Sample | None:
     """Return what vLLM's /metrics says, summed over its engines; None where it is no vLLM.
 
-    Only five of some 500 lines are wanted, once a second from each server: a full parser takes 4 ms, this 0.1.
+    Only five of some 500 lines are wanted, once a second from each server: a full parser takes 4 ms, this under one.
     """
     sums: dict[bytes, float] = {}
-    for name in (_RUNNING, _WAITING, *_MOVING):
-        at = 0
-        while (at := raw.find(b"\n" + name, at) + 1) > 0:
-            line = raw[at : raw.find(b"\n", at)]
-            after = line[len(name) : len(name) + 1]
-            if after in (b"{", b" "):
-                with suppress(ValueError):
-                    sums[name] = sums.get(name, 0.0) + float(line.rsplit(b" ", 1)[1])
+    for line in raw.split(b"\n"):
+        if line.startswith(b"vllm:"):
+            series, _, value = line.rpartition(b" ")
+            name = series.partition(b"{")[0]
+            if name in _WANTED:
+                sums[name] = sums.get(name, 0.0) + _number(value)
     if _RUNNING not in sums:
         return None
     moving = tuple(sums[name] for name in _MOVING if name in sums)
     return Sample(int(sums[_RUNNING]), int(sums.get(_WAITING, 0)), moving)
+
+
+def _number(text: bytes) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        return 0.0
+    return value if isfinite(value) else 0.0
