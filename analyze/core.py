@@ -56,6 +56,7 @@ __all__ = [
     "Bounds",
     "Core",
     "CoreError",
+    "Fate",
     "Headers",
     "InstanceReport",
     "Poisoned",
@@ -95,17 +96,28 @@ TYPICAL_OUTPUT_TOKENS = 256
 
 
 @dataclass(slots=True)
+class Fate:
+    """What a request may have done to instances, shared by all who ask it: `lost_at` it failed, and the deaths each had
+    had before. It is held back when `deaths_allowed` of them have died: fewer when it is out at two at a time.
+    """
+
+    deaths_allowed: int = DEATHS_OF_POISON
+    lost_at: list[tuple[Instance, int]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class _Tries:
     """What one request has been through so far. Times in seconds of `_now`."""
 
     patience_s: float
     attempts_left: int
+    fate: Fate
     sent: int = 0  # reached a server, busy ones included
     slow: int = 0
     avoid: list[Instance] = field(default_factory=list)  # failed or refused this request
     witnesses: set[Instance] = field(default_factory=set)  # failed it with 5xx, and had answered the request before
-    lost_at: list[tuple[Instance, int]] = field(default_factory=list)  # failed it, and the deaths it had had before
     busy: Reply | None = None  # what is handed over when patience ends here
+    has_looked: bool = False  # at those that are out, before it gives up
     waiting_since: float | None = None  # since when nobody has really taken it
     last: str = "nothing was sent"
 
@@ -128,8 +140,8 @@ class _Tries:
 
     @property
     def killed(self) -> list[str]:
-        """The instances that have died since they were given this request."""
-        return [instance.url for instance, deaths in self.lost_at if instance.deaths > deaths]
+        """The instances that have died since they were given this request, once for each death."""
+        return [instance.url for instance, deaths in dict.fromkeys(self.fate.lost_at) if instance.deaths > deaths]
 
     def unavailable(self, message: str) -> Unavailable:
         return Unavailable(f"{message}; last: {self.last}", self.avoid[-1].url if self.avoid else None, self.sent)
@@ -180,9 +192,11 @@ class Core:
             say=lambda text: self.on_change(text),
             take_back=self._take_back,
             longest_prompt_tokens=lambda i: max((attempt.prompt_tokens for attempt in self._attempts[i]), default=0),
+            is_awaited=lambda i: any(attempt.abort is None for attempt in self._attempts[i]),
             back=self._back,
             room=lambda: self.on_room(),
         )
+        self._is_closed = False
         self._returned = asyncio.Event()  # set whenever an instance has come back
         self._given_up_on: float | None = None  # since when the fleet stood still when patience with it ended
 
@@ -193,6 +207,7 @@ class Core:
 
     async def aclose(self) -> None:
         """Stop looking at servers and close every connection."""
+        self._is_closed = True
         await self._lookout.aclose()
         await self._wire.aclose()
 
@@ -222,7 +237,7 @@ class Core:
         group: str | None = None,
         parse: Callable[[bytes], Body] | None = None,
         first: Instance | None = None,
-        deaths_allowed: int = DEATHS_OF_POISON,
+        fate: Fate | None = None,
     ) -> Reply:
         """Send one request, again elsewhere where an instance fails it, and return the reply, whatever its status.
 
@@ -232,7 +247,7 @@ class Core:
         `first` is the instance to begin with, where the caller has chosen it. Raises Unavailable, TimedOut, Poisoned.
         """
         call = Call(method, path, content, headers, bounds, stream)
-        tries = _Tries(bounds.unavailable_s, bounds.attempts)
+        tries = _Tries(bounds.unavailable_s, bounds.attempts, fate or Fate())
         prefix = self._prefix(content, group)
         weight = 1.0 if self.fleet.policy == "round_robin" else _weight(content)
         while True:
@@ -242,24 +257,29 @@ class Core:
                 if tries.busy is not None:
                     return tries.busy
                 raise tries.unavailable(self._nobody())
-            deaths = instance.deaths
+            deaths, answers = instance.deaths, instance.answers
             try:
                 reply = await self._attempt(instance, call, parse, weight)
             except InstanceFault as fault:
-                self._failed(instance, str(fault), gone=fault.gone)
+                if self._is_closed:
+                    raise Unavailable("the client was closed meanwhile", instance.url, tries.sent) from None
+                if not (fault.garbled and instance.answers > answers):
+                    self._failed(instance, str(fault), gone=fault.gone)
                 tries.trouble(instance, str(fault), gone=fault.gone)
                 if not fault.gone:
-                    await self._count_deaths(instance, deaths, tries, deaths_allowed)
+                    await self._count_deaths(instance, deaths, tries)
             except TimeoutError:
-                self._failed(instance, SLOW)
+                if bounds.is_patient:
+                    self._failed(instance, SLOW)
                 tries.trouble(instance, SLOW)
                 tries.slow += 1
                 if tries.slow >= bounds.slow_asks or not self.fleet.has_other(instance):
                     raise TimedOut(tries.last, instance.url, tries.sent) from None
             else:
                 if reply.status >= 500 and reply.status not in BUSY:
-                    final = self._is_the_rows_fault(reply, tries)
-                    await self._count_deaths(instance, deaths, tries, deaths_allowed)
+                    final = self._is_the_rows_fault(reply, tries, serves_others=instance.answers > answers)
+                    await self._count_deaths(instance, deaths, tries)
+                    final = tries.attempts_left <= 0 or (final and not tries.killed)
                 else:
                     final = await self._is_final(reply, call, tries)
                 reply.attempts = tries.sent
@@ -280,6 +300,10 @@ class Core:
         while (instance := self.fleet.pick(_now(), tries.avoid, prefix)) is None:
             tries.wait()
             left_s = self._patience_left_s(tries)
+            if left_s <= 0 and not tries.has_looked and self.fleet.next_probe_at() is not None:
+                tries.has_looked = True  # they may be back, and nobody has seen it
+                await self._lookout.last_look()
+                continue
             if left_s <= 0:
                 return None
             wakes_at = self.fleet.wakes_at(tries.avoid)
@@ -331,41 +355,44 @@ class Core:
             self.fleet.answered(instance, _now())
         return True
 
-    def _is_the_rows_fault(self, reply: Reply, tries: _Tries) -> bool:
+    def _is_the_rows_fault(self, reply: Reply, tries: _Tries, *, serves_others: bool) -> bool:
         """Judge a 5xx. Two instances whose last reply was an answer do not break at once by chance: the row did it.
 
+        So did it where others were answered meanwhile, which is no strike either: a third of all rows may fail so.
         Those that have failed other rows too, or answered none yet, are no witnesses: half a fleet may be broken.
         """
         instance, reason = reply.instance, f"HTTP {reply.status}"
-        if instance.proven:
+        if instance.proven or serves_others:
             tries.witnesses.add(instance)
-        self._failed(instance, reason)
+        if not serves_others:
+            self._failed(instance, reason)
         tries.trouble(instance, reason)
         if len(tries.witnesses) > 1:
             self.fleet.forgiven(tries.witnesses)
             return True
         return tries.attempts_left <= 0
 
-    async def _count_deaths(self, instance: Instance, deaths_before: int, tries: _Tries, allowed: int) -> None:
+    async def _count_deaths(self, instance: Instance, deaths_before: int, tries: _Tries) -> None:
         """Find out whether the instance died of the fault; raise Poisoned at the last one that may. At once, if it can.
 
         The first fault does not wait for the finding, so that the request is elsewhere within milliseconds.
         """
-        tries.lost_at.append((instance, deaths_before))
-        findings = [self._lookout.examine(lost) for lost, deaths in tries.lost_at if lost.deaths == deaths]
-        if len(tries.lost_at) < allowed:
+        fate = tries.fate
+        fate.lost_at.append((instance, deaths_before))
+        findings = [self._lookout.examine(lost) for lost, deaths in fate.lost_at if lost.deaths == deaths]
+        if len(fate.lost_at) < fate.deaths_allowed:
             return
         if findings:
             await asyncio.wait(findings)
-        if len(killed := tries.killed) < allowed:
+        if len(killed := tries.killed) < fate.deaths_allowed:
             return
-        if allowed == 1 or not await self._others_died_too(tries):
+        if fate.deaths_allowed == 1 or not await self._others_died_too(tries):
             text = f"it was in flight when servers died ({', '.join(killed)}), and may be why"
             raise Poisoned(text, instance.url, tries.sent)
 
     async def _others_died_too(self, tries: _Tries) -> bool:
         """Return whether instances that did not have this request died just now: then the power failed, or the like."""
-        had_it = {instance for instance, _ in tries.lost_at}
+        had_it = {instance for instance, _ in tries.fate.lost_at}
         others = [instance for instance in self.fleet.instances if instance not in had_it]
         if alive := [self._lookout.examine(other) for other in others if other.is_up]:
             await asyncio.wait(alive)
@@ -397,12 +424,15 @@ class Core:
             else:
                 self._failed(instance, problem)
 
+        def heard() -> None:
+            self.fleet.streamed(instance, _now())
+
         self.fleet.sent(instance, _now(), weight)
         out.add(attempt)
         self._lookout.begin_watching()
         try:
             with attempt:
-                reply = await self._wire.exchange(instance, call, stream_ended)
+                reply = await self._wire.exchange(instance, call, stream_ended, heard)
         except BaseException:
             ended()
             raise
@@ -414,7 +444,7 @@ class Core:
             try:
                 reply.value = parse(reply.body)
             except ValueError as error:
-                raise InstanceFault(f"a garbled reply: {error}") from error
+                raise InstanceFault(f"a garbled reply: {error}", garbled=True) from error
         return reply
 
     def _take_back(self, instance: Instance, reason: str) -> None:
@@ -434,12 +464,12 @@ class Core:
         *,
         body: Body | None = None,
         first: Instance | None = None,
-        deaths_allowed: int = DEATHS_OF_POISON,
+        fate: Fate | None = None,
     ) -> Outcome:
         """Ask one row and return what became of it; never raises for anything a server or a row can do.
 
         `body`: what is sent, where it is not the row's own (a model is filled in).
-        A Failure of the kind `poison`: it was in flight when `deaths_allowed` instances died.
+        A Failure of the kind `poison`: it was in flight when as many instances died as its `fate` allows.
         """
         started = _now()
         try:
@@ -452,7 +482,7 @@ class Core:
                 group=request.group,
                 parse=lambda raw: whole_body(raw, request.url),
                 first=first,
-                deaths_allowed=deaths_allowed,
+                fate=fate,
             )
         except CoreError as error:
             return _failure(request, _KINDS.get(type(error), "server"), str(error), error.instance, error.attempts)

@@ -154,8 +154,9 @@ class Fleet:
 
     @property
     def standstill_since(self) -> float | None:
-        """Since when no instance has been of use, None while one is."""
-        since = [i.useless_since for i in self.instances if i.useless_since is not None]
+        """Since when no instance has been of use, None while one is. One that is busy with our requests is."""
+        useless = (i for i in self.instances if not (i.is_up and i.in_flight))
+        since = [i.useless_since for i in useless if i.useless_since is not None]
         return max(since) if len(since) == len(self.instances) else None
 
     def has_other(self, instance: Instance) -> bool:
@@ -244,6 +245,10 @@ class Fleet:
         if instance.is_up:
             instance.useless_since = instance.reason = None
 
+    def streamed(self, instance: Instance, now: float) -> None:
+        """A part of a reply came."""
+        instance.watch.answered(now)
+
     def busy(self, instance: Instance, now: float, retry_after_s: float | None = None) -> None:
         """Let an instance rest that said it is busy: as long as it asks for, at most LAST_REST_S, else ever longer."""
         if now < instance.rest_until:
@@ -275,6 +280,7 @@ class Fleet:
         """Return one strike each: several instances failed the same row, so the row was at fault."""
         for instance in instances:
             instance.strikes = max(0, instance.strikes - 1)
+            instance.proven = instance.is_up
 
     def hung(self, instance: Instance, reason: str, now: float) -> bool:
         """Put an instance out that has stopped without saying so; return whether its requests are to be taken back.
@@ -321,7 +327,7 @@ class Fleet:
             instance.watch.heard(now)
             instance.window.unseen()
             return
-        instance.watch.sampled(sample.moving, now)
+        instance.watch.sampled(sample, now)
         instance.window.seen(sample.running, sample.waiting, instance.in_flight)
         others = sample.running + sample.waiting - instance.in_flight
         instance.foreign = max(0, others) if sample.waiting else 0
@@ -356,9 +362,9 @@ class Fleet:
         self._probe_later(instance, now)
 
     def _put_out(self, instance: Instance, reason: str, now: float) -> None:
+        if instance.useless_since is None or (instance.is_up and now > instance.rest_until + LAST_REST_S):
+            instance.useless_since = now  # that it was busy is long past
         instance.state, instance.reason = "out", reason
-        if instance.useless_since is None:
-            instance.useless_since = now
         self._probe_later(instance, now)
 
     def _probe_later(self, instance: Instance, now: float) -> None:

@@ -33,6 +33,12 @@ EXAMINE_AGAIN_S = 0.5
 OPINION_S = 1.0
 """How long what /models says is believed, where many requests are refused at once."""
 
+BROKEN = frozenset({500, 502, 503, 504})
+"""What a server says that cannot generate now; 501, of one for embeddings, is its nature."""
+
+LAST_LOOK_S = 0.5
+"""What a request waits for a last look where patience with the fleet has ended already."""
+
 NO_HEALTH_IN_TIME = "no answer to /health in time"
 
 SETTLING_POLL_S = 0.2
@@ -50,14 +56,17 @@ class Lookout:
         say: Callable[[str], None],
         take_back: Callable[[Instance, str], None],
         longest_prompt_tokens: Callable[[Instance], int],
+        is_awaited: Callable[[Instance], bool],
         back: Callable[[], None],
         room: Callable[[], None],
     ) -> None:
         """`say` is told who goes out and comes back, `back` that somebody has, `room` that one may hold more now."""
         self._fleet, self._wire = fleet, wire
         self._say, self._take_back, self._back, self._room = say, take_back, back, room
-        self._longest_prompt_tokens = longest_prompt_tokens
-        self._prober: asyncio.Task[None] | None = None
+        self._longest_prompt_tokens, self._is_awaited = longest_prompt_tokens, is_awaited
+        self._is_closed = False
+        self._probers: dict[Instance, asyncio.Task[None]] = {}
+        self._last_look: tuple[float, asyncio.Task[None]] | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._looks: dict[Instance, asyncio.Task[None]] = {}  # at /metrics, one at a time each
         self._examinations: dict[Instance, asyncio.Task[None]] = {}
@@ -65,8 +74,10 @@ class Lookout:
         self._opinions: tuple[float, asyncio.Task[dict[Instance, InstanceReport]]] | None = None
 
     async def aclose(self) -> None:
-        tasks: list[asyncio.Task[Any]] = [*self._looks.values(), *self._examinations.values()]
-        tasks += [task for task in (self._prober, self._watcher, self._opinions and self._opinions[1]) if task]
+        self._is_closed = True
+        tasks: list[asyncio.Task[Any]] = [*self._looks.values(), *self._examinations.values(), *self._probers.values()]
+        tasks += [task for _, task in filter(None, (self._opinions, self._last_look))]
+        tasks += [self._watcher] if self._watcher else []
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -88,7 +99,10 @@ class Lookout:
         now = _now()
         if self._opinions is None or now - self._opinions[0] > OPINION_S:
             self._opinions = now, asyncio.create_task(self._all_models())
-        found = await asyncio.shield(self._opinions[1])
+        await asyncio.wait([self._opinions[1]])
+        if self._opinions[1].cancelled():  # the client was closed
+            return None
+        found = self._opinions[1].result()
         own, reports = found[instance], [found[other] for other in self._fleet.up if other is not instance]
         if model is not None and not any(model in report.names for report in reports):
             return None
@@ -128,7 +142,7 @@ class Lookout:
 
     def begin_watching(self) -> None:
         """Watch as long as any request is out."""
-        if self._watcher is None or self._watcher.done():
+        if (self._watcher is None or self._watcher.done()) and not self._is_closed:
             self._watcher = asyncio.create_task(self._watch())
 
     async def _watch(self) -> None:
@@ -156,6 +170,7 @@ class Lookout:
             now,
             longest_prompt_tokens=self._longest_prompt_tokens(instance),
             has_answered=instance.answers > 0,
+            is_awaited=self._is_awaited(instance),
         )
         was_up = instance.is_up
         if reason is not None and self._fleet.hung(instance, reason, now):
@@ -172,8 +187,10 @@ class Lookout:
         if instance.models is None:
             await self._learn_models(instance)
         try:
-            status, body = await self._wire.get(_root(instance) + "/metrics", 2 * watch.SILENT_S)
+            status, body = await self._wire.get(_root(instance) + "/metrics", watch.SILENT_S / 2)
         except TimeoutError:
+            if await self._unhealthy(instance, watch.SILENT_S) != NO_HEALTH_IN_TIME:
+                self._fleet.sampled(instance, None, _now())
             return
         except InstanceFault as fault:
             if fault.gone and self._fleet.failed(instance, str(fault), _now(), gone=True):
@@ -212,25 +229,40 @@ class Lookout:
             self.say_out(instance, problem)
 
     async def _unhealthy(self, instance: Instance, timeout_s: float = PROBE_TIMEOUT_S) -> str | None:
-        """Return what /health has against the instance. Servers that are not vLLM may lack it: 404 is no complaint."""
+        """Return what /health has against the instance: not that it is missing, or guarded by a proxy (4xx)."""
         try:
             status, _ = await self._wire.get(_root(instance) + "/health", timeout_s)
         except TimeoutError:
             return NO_HEALTH_IN_TIME
         except InstanceFault as fault:
             return str(fault)
-        return None if status in (200, 404) else f"/health says HTTP {status}"
+        return None if status < 500 else f"/health says HTTP {status}"
 
     # -- who is back -------------------------------------------------------------------------------------------
 
     def begin_probing(self) -> None:
-        if self._fleet.next_probe_at() is not None and (self._prober is None or self._prober.done()):
-            self._prober = asyncio.create_task(self._probe_until_all_are_up())
+        """Look at every instance that is out, each at its own pace, until it is back."""
+        for instance in self._fleet.instances:
+            prober = self._probers.get(instance)
+            if not instance.is_up and (prober is None or prober.done()) and not self._is_closed:
+                self._probers[instance] = asyncio.create_task(self._probe_until_up(instance))
 
-    async def _probe_until_all_are_up(self) -> None:
-        while (probe_at := self._fleet.next_probe_at()) is not None:
-            await asyncio.sleep(max(0.0, probe_at - _now()))
-            await asyncio.gather(*(self._probe(instance) for instance in self._fleet.due(_now())))
+    async def last_look(self) -> None:
+        """Look at once at all that are out, before somebody gives up; once for all who are about to."""
+        now = _now()
+        if self._last_look is None or now - self._last_look[0] > LAST_LOOK_S:
+            out = [instance for instance in self._fleet.instances if not instance.is_up]
+            self._last_look = now, asyncio.create_task(self._probe_all(out))
+        await asyncio.wait([self._last_look[1]], timeout=LAST_LOOK_S)
+
+    async def _probe_all(self, instances: list[Instance]) -> None:
+        await asyncio.gather(*map(self._probe, instances))
+
+    async def _probe_until_up(self, instance: Instance) -> None:
+        while not instance.is_up:
+            await asyncio.sleep(max(0.0, instance.probe_at - _now()))
+            if not instance.is_up:
+                await self._probe(instance)
 
     async def _probe(self, instance: Instance) -> None:
         problem = await self._unhealthy(instance)
@@ -240,6 +272,8 @@ class Lookout:
             problem = report.problem or _other_model(instance.models, report.models)
         if problem is None and instance.must_generate:
             problem = await self._generates_nothing(instance, report.models)
+        if instance.is_up:
+            return  # another look has found it so
         self._fleet.probed(instance, problem, _now())
         if problem is None:
             self._fleet.known(instance, report.models)
@@ -254,7 +288,7 @@ class Lookout:
             status, _ = await self._wire.post(instance.url + "/completions", content, GENERATION_TIMEOUT_S)
         except (InstanceFault, TimeoutError) as error:
             return f"looks healthy, but generates nothing ({str(error) or 'no token in time'})"
-        return None if status < 500 else f"looks healthy, but says HTTP {status}"
+        return f"looks healthy, but says HTTP {status}" if status in BROKEN else None
 
 
 def _other_model(wanted: tuple[Model, ...] | None, served: tuple[Model, ...]) -> str | None:

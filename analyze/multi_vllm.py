@@ -232,7 +232,7 @@ def _reader(request: httpx2.Request, path: str) -> Callable[[bytes], Body] | Non
     """Return what tells a whole answer from a garbled one, None where an answer may be anything (speech)."""
     if request.method != "POST" or path not in ANSWERED_IN_JSON:
         return None
-    if b'"stream":true' in request.content:
+    if b'"stream":true' in request.content and from_json(request.content).get("stream"):
         return _no_stream
     return lambda raw: whole_body(raw, path)
 

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from analyze.core import Fate
 from analyze.facts import FACTS_VERSION, Facts, measure_many
 from analyze.facts import to_json as to_json_facts
 from analyze.judge.cells import cell_body, cells_of
@@ -80,7 +81,7 @@ class MeasuredAsker(OneLane):
         super().__init__(in_flight=1)
         self._judge, self._facts, self._lang = judge, facts, lang
 
-    async def ask(self, request: Request, lane: Hashable = None, *, alone: bool = False) -> Outcome:
+    async def ask(self, request: Request, lane: Hashable = None, *, fate: Fate | None = None) -> Outcome:
         cell = self._judge.cells[request.id]
         first, second = cell.first, cell.second
         reply = measured_reply(first, second, self._facts[first.code], self._facts[second.code], lang=self._lang)

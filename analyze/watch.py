@@ -43,6 +43,10 @@ class Sample:
     waiting: int
     moving: tuple[float, ...]
 
+    @property
+    def is_busy(self) -> bool:
+        return self.running + self.waiting > 0
+
 
 @dataclass(slots=True)
 class Watch:
@@ -52,6 +56,7 @@ class Watch:
     moved_at: float = 0.0  # something was generated
     patience: int = 1
     _moving: tuple[float, ...] | None = None  # None: it has never told
+    _is_busy: bool = False  # as it says itself
     _excused_at: float = 0.0
 
     def began(self, now: float) -> None:
@@ -67,25 +72,31 @@ class Watch:
             self.moved_at += unseen_s  # what it did meanwhile nobody could see
         self.heard_at = now
 
-    def sampled(self, moving: tuple[float, ...], now: float) -> None:
+    def sampled(self, sample: Sample, now: float) -> None:
         """It told what it does."""
         self.heard(now)
-        if moving != self._moving:
-            self._moving, self.moved_at = moving, now
+        self._is_busy = sample.is_busy
+        if sample.moving != self._moving:
+            self._moving, self.moved_at = sample.moving, now
 
     def overslept(self, pause_s: float) -> None:
         """We did not look for `pause_s`, nor could we hear: it says nothing about the instance."""
         self.heard_at += pause_s
         self.moved_at += pause_s
 
-    def stopped(self, now: float, *, longest_prompt_tokens: int, has_answered: bool) -> str | None:
-        """Return what is wrong with an instance that has requests in flight, None while it may be at work."""
+    def stopped(
+        self, now: float, *, longest_prompt_tokens: int, has_answered: bool, is_awaited: bool = True
+    ) -> str | None:
+        """Return what is wrong with an instance that has requests in flight, None while it may be at work.
+
+        `is_awaited`: a reply has yet to begin. Of one that has, the rest may have come, and wait for a slow reader.
+        """
         patience = self.patience * (1 if has_answered else WARMING)
         silent_s = now - max(self.heard_at, self._excused_at)
         still_s = now - max(self.moved_at, self._excused_at)
         if silent_s > SILENT_S * self.patience:
             return f"not a sign of life for {silent_s:.0f} s"
-        if self._moving is None:
+        if self._moving is None or not (is_awaited or self._is_busy):
             return None
         if still_s > STALLED_S * patience + longest_prompt_tokens / PREFILL_FLOOR:
             return f"it takes requests and generates nothing, for {still_s:.0f} s"

@@ -22,6 +22,9 @@ from analyze.records import Body
 KEEPALIVE_S = 4.0
 """Idle connections are closed before the server closes them (uvicorn: after 5 s), or a send could meet a reset."""
 
+PATIENT_S = 60.0
+"""A timeout below this says little about the server."""
+
 INSTANCE_HEADER = "x-analyze-instance"
 
 Headers = Mapping[str, str]
@@ -43,6 +46,11 @@ class Bounds:
     unavailable_s: float = settings.SINGLE_UNAVAILABLE_TIMEOUT_S
     slow_asks: int = 1
     attempts: int = 4
+
+    @property
+    def is_patient(self) -> bool:
+        """Whether running out of time speaks against the server, not of somebody in a hurry."""
+        return min(self.read_s or PATIENT_S, self.total_s or PATIENT_S) >= PATIENT_S
 
 
 SINGLE = Bounds()
@@ -101,11 +109,14 @@ class StreamBroken(CoreError):
 
 
 class InstanceFault(Exception):
-    """One attempt failed by the instance's fault. `gone`: nothing listens there, so nothing was sent."""
+    """One attempt failed by the instance's fault. `gone`: nothing listens there, so nothing was sent.
 
-    def __init__(self, reason: str, *, gone: bool = False) -> None:
+    `garbled`: there was a reply, which made no sense; that may be the row's fault too.
+    """
+
+    def __init__(self, reason: str, *, gone: bool = False, garbled: bool = False) -> None:
         super().__init__(reason)
-        self.gone = gone
+        self.gone, self.garbled = gone, garbled
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +151,13 @@ class Wire:
             with suppress(StopIteration):
                 closing.send(None)  # without a loop there is nothing it would wait for
 
-    async def exchange(self, instance: Instance, call: Call, ended: Callable[[str | None], None]) -> Reply:
+    async def exchange(
+        self, instance: Instance, call: Call, ended: Callable[[str | None], None], heard: Callable[[], None]
+    ) -> Reply:
         """Send, and read the whole reply, or the first of a stream. Raises InstanceFault, TimeoutError.
 
-        `ended` is called when a stream is over, once, with what broke it, or None for its end or an early close.
+        `heard` is called for every part of a stream, `ended` when it is over, once, with what broke it, or None for an
+        end in good order or an early close.
         """
         with _TRANSLATED:
             response = await self._open().request(
@@ -156,7 +170,7 @@ class Wire:
             )
             reply = Reply(response.status, response.headers, instance)
             if call.stream and response.status < 400 and response.content_type == "text/event-stream":
-                await _begin_stream(reply, response, ended)
+                await _begin_stream(reply, response, ended, heard)
             else:
                 reply.body = await response.read()
         return reply
@@ -188,7 +202,9 @@ class Wire:
         return self._session
 
 
-async def _begin_stream(reply: Reply, response: aiohttp.ClientResponse, ended: Callable[[str | None], None]) -> None:
+async def _begin_stream(
+    reply: Reply, response: aiohttp.ClientResponse, ended: Callable[[str | None], None], heard: Callable[[], None]
+) -> None:
     """Wait for the first of a stream, so that what breaks or stands still before it can be asked again elsewhere.
 
     vLLM sends the headers before it knows anything; an engine that dies then is told in the stream. That is a 500.
@@ -206,7 +222,7 @@ async def _begin_stream(reply: Reply, response: aiohttp.ClientResponse, ended: C
         reply.status, reply.body = error
         reply.received = {"content-type": "application/json"}
         return
-    streamed = _Stream(response, first, reply.instance.url, ended)
+    streamed = _Stream(response, first, reply.instance.url, ended, heard)
     reply.chunks, reply.close, reply.abort = streamed.chunks(), streamed.close, streamed.abort
 
 
@@ -229,9 +245,14 @@ class _Stream:
     """A reply still to come: over when it has ended, broken off, or is closed by whoever reads it."""
 
     def __init__(
-        self, response: aiohttp.ClientResponse, first: bytes, url: str, ended: Callable[[str | None], None]
+        self,
+        response: aiohttp.ClientResponse,
+        first: bytes,
+        url: str,
+        ended: Callable[[str | None], None],
+        heard: Callable[[], None],
     ) -> None:
-        self._response, self._first, self._url = response, first, url
+        self._response, self._first, self._url, self._heard = response, first, url, heard
         self._ended: Callable[[str | None], None] | None = ended
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -240,6 +261,7 @@ class _Stream:
             yield self._first
             with _TRANSLATED:
                 async for chunk in self._response.content.iter_any():
+                    self._heard()
                     if _server_error(chunk):
                         problem = "a stream ended in an error"
                     yield chunk

@@ -33,7 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     "judge": {"facts"},
     "report": {"stats", "judge.labels", "judge.issues", *RUN_READERS},
     "runs": {"core", "fleet"},
-    "per_task": {"runs", "judge", "facts", "multi_vllm"},
+    "per_task": {"core", "runs", "judge", "facts", "multi_vllm"},
     "pipeline": {"runs", "judge", "facts", "stats", "report", "per_task", "pipeline_texts"},
     "pipeline_texts": set(),
     "batch": {"runs"},

@@ -34,7 +34,7 @@ def test_an_engine_that_generates_nothing_is_noticed_though_its_web_server_answe
     watch.began(0.0)
 
     def judge(now: float) -> str | None:
-        watch.sampled((7.0, 7.0), now)
+        watch.sampled(Sample(4, 0, (7.0, 7.0)), now)
         return stopped(watch, now)
 
     noticed = first_time(judge)
@@ -58,7 +58,7 @@ def test_a_long_prompt_is_granted_the_time_to_take_it_in():
     watch.began(0.0)
 
     def judge(now: float) -> str | None:
-        watch.sampled((7.0,), now)
+        watch.sampled(Sample(4, 0, (7.0,)), now)
         return stopped(watch, now, prompt=100_000)
 
     noticed = first_time(judge)
@@ -81,11 +81,22 @@ def test_the_first_answer_may_take_longer():
     watch.began(0.0)
 
     def judge(now: float) -> str | None:
-        watch.sampled((7.0,), now)
+        watch.sampled(Sample(4, 0, (7.0,)), now)
         return stopped(watch, now, has_answered=False)
 
     noticed = first_time(judge)
     assert noticed is not None and noticed > STALLED_S * WARMING
+
+
+def test_a_stream_that_waits_for_its_reader_does_not_speak_against_a_server_that_has_nothing_to_do():
+    watch = Watch()
+    watch.began(0.0)
+
+    def judge(now: float) -> str | None:
+        watch.sampled(Sample(0, 0, (7.0,)), now)
+        return watch.stopped(now, longest_prompt_tokens=0, has_answered=True, is_awaited=False)
+
+    assert first_time(judge) is None
 
 
 def test_time_spent_idle_or_asleep_is_no_silence():

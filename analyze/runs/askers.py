@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from analyze import settings
-from analyze.core import BULK, DEATHS_OF_POISON, Bounds, Core, Headers, InstanceReport
+from analyze.core import BULK, Bounds, Core, Fate, Headers, InstanceReport
 from analyze.errors import NoServerError, UsageError
 from analyze.fleet import Instance
 from analyze.records import CHAT_URL, Answer, Failure, FailureKind, Outcome, Request
@@ -41,8 +41,8 @@ class Asker(Protocol):
     def out(self) -> Iterable[Hashable]:
         """Return the lanes that are of no use now."""
 
-    async def ask(self, request: Request, lane: Hashable = None, *, alone: bool = False) -> Outcome:
-        """Ask one row, at `lane` first. `alone`: it is suspected of having killed servers; one more convicts it."""
+    async def ask(self, request: Request, lane: Hashable = None, *, fate: Fate | None = None) -> Outcome:
+        """Ask one row, at `lane` first. `fate` is shared by all who ask it, and says how many servers may die of it."""
 
     async def aclose(self) -> None: ...
 
@@ -128,13 +128,12 @@ class FleetAsker:
     def out(self) -> list[Instance]:
         return [instance for instance in self.core.fleet.instances if not instance.is_up]
 
-    async def ask(self, request: Request, lane: Hashable = None, *, alone: bool = False) -> Outcome:
+    async def ask(self, request: Request, lane: Hashable = None, *, fate: Fate | None = None) -> Outcome:
         body = request.body
         if "model" not in body and self.model is not None:
             body = {"model": self.model, **body}
         first = lane if isinstance(lane, Instance) else None
-        deaths_allowed = 1 if alone else DEATHS_OF_POISON
-        return await self.core.ask(request, self._bounds, body=body, first=first, deaths_allowed=deaths_allowed)
+        return await self.core.ask(request, self._bounds, body=body, first=first, fate=fate)
 
     async def aclose(self) -> None:
         await self.core.aclose()
@@ -153,7 +152,7 @@ class ClientAsker(OneLane):
         self._threads = ThreadPoolExecutor(in_flight, thread_name_prefix="analyze-client")
         self.model = model
 
-    async def ask(self, request: Request, lane: Hashable = None, *, alone: bool = False) -> Outcome:
+    async def ask(self, request: Request, lane: Hashable = None, *, fate: Fate | None = None) -> Outcome:
         import openai
 
         if request.url != CHAT_URL:

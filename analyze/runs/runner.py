@@ -18,6 +18,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Hashable, Iterable, Iterator
 from typing import Any
 
+from analyze.core import Fate
 from analyze.records import Answer, Failure, Outcome, Request
 from analyze.runs.askers import Asker
 from analyze.runs.backlog import Backlog
@@ -37,6 +38,8 @@ READ_FOR_S = 0.005
 NEAR = 2
 """The end is near when fewer rows wait than this many times those that are out: what queues at a server a third as
 fast as the others is worked off while they do the rest."""
+
+CHUNK = 500
 
 UNREAD = 4
 """Outcomes that may wait for the caller however few rows are out."""
@@ -113,6 +116,7 @@ class _Row(Out):
     def __init__(self, request: Request, lane: Hashable) -> None:
         super().__init__(lane, time.monotonic())
         self.request = request
+        self.fate = Fate()
         self.workers: set[asyncio.Task[Any]] = set()
         self.is_done = False
 
@@ -256,7 +260,7 @@ class _Run:
         self._tail.asked += 1
         since = time.monotonic()
         try:
-            outcome = await self._asker.ask(row.request, lane, alone=alone)
+            outcome = await self._asker.ask(row.request, lane, fate=row.fate)
         finally:
             row.workers.discard(worker)
             if not row.workers:
@@ -295,6 +299,7 @@ class _Run:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(TAIL_POLL_S):
                     await self._is_over.wait()
+            self._start_workers()
             if not len(self._backlog) and not self._stop.wanted:
                 await self._ask_slowest_again()
 
@@ -304,6 +309,7 @@ class _Run:
             if not isinstance(row, _Row):
                 return
             row.asks += 1
+            row.fate.deaths_allowed = 1  # out at two servers, it may kill both before it is known
             self._tail.again += 1
             self._start(self._ask(row, lane))
             await asyncio.sleep(0)  # now it is out, and counts as the lane's load
@@ -313,6 +319,7 @@ class _Run:
             if self._stop.wanted:
                 return
             row = _Row(request, None)
+            row.fate.deaths_allowed = 1
             self._out.add(row)
             await asyncio.wait([self._start(self._ask(row, None, alone=True))])
 
@@ -331,17 +338,25 @@ class _Source:
     def __init__(self, requests: Requests) -> None:
         self._async = aiter(requests) if isinstance(requests, AsyncIterable) else None
         self._sync = None if isinstance(requests, AsyncIterable) else iter(requests)
+        self._breathed_at = 0.0
+
+    async def _breathe(self) -> None:
+        """Let others run, if they have waited."""
+        if time.monotonic() > self._breathed_at + READ_FOR_S:
+            await asyncio.sleep(0)
+            self._breathed_at = time.monotonic()
 
     async def chunk(self) -> list[Request]:
         """Return the next requests: as many as can be had without keeping the event loop waiting, at least one."""
         if self._sync is None:
             assert self._async is not None
+            await self._breathe()
             request = await anext(self._async, None)
             return [] if request is None else [request]
-        await asyncio.sleep(0)
+        await self._breathe()
         chunk, until = [], time.monotonic() + READ_FOR_S
         for request in self._sync:
             chunk.append(request)
-            if time.monotonic() > until:
+            if len(chunk) == CHUNK or time.monotonic() > until:
                 break
         return chunk
