@@ -415,7 +415,7 @@ class Core:
 
         def ended() -> None:
             out.discard(attempt)
-            self.fleet.given_back(instance, weight)
+            self.fleet.given_back(instance, _now(), weight)
 
         def stream_ended(problem: str | None) -> None:
             ended()

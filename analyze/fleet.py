@@ -24,6 +24,7 @@ from typing import Literal
 
 from analyze.errors import UsageError
 from analyze.prefixes import PrefixMap
+from analyze.usage import Meter, Use
 from analyze.watch import Sample, Watch
 from analyze.windows import Window
 
@@ -119,6 +120,7 @@ class Instance:
     probe_wait_s: float = FIRST_PROBE_S  # before the next probe
     window: Window = field(default_factory=Window)
     watch: Watch = field(default_factory=Watch)
+    meter: Meter = field(default_factory=Meter)
 
     @property
     def is_up(self) -> bool:
@@ -138,10 +140,11 @@ class Fleet:
             raise UsageError("no server address is given", cure="give at least one base URL, or VLLM_PORTS")
         if policy not in POLICIES:
             raise UsageError(f"policy={policy!r} is not known", cure=f"use one of: {', '.join(POLICIES)}")
-        # The shared state of the client: each field of these, turn and homes, changed only by the methods below.
+        # The shared state of the client: each field of these and below, changed only by the methods below.
         self.instances = [Instance(url, number) for number, url in enumerate(dict.fromkeys(urls))]
         self.policy = policy
         self._turn = 0
+        self._began_at: float | None = None  # the first request was sent
         self._homes: PrefixMap[tuple[Instance, ...]] = PrefixMap()  # who was asked with which beginning
 
     def __repr__(self) -> str:
@@ -228,10 +231,14 @@ class Fleet:
         if instance.in_flight == 0:
             instance.watch.began(now)
             instance.foreign = 0  # nobody has looked since
+        if self._began_at is None:
+            self._began_at = now
+        instance.meter.sent(instance.in_flight, now)
         instance.in_flight += 1
         instance.load += weight
 
-    def given_back(self, instance: Instance, weight: float = 1.0) -> None:
+    def given_back(self, instance: Instance, now: float, weight: float = 1.0) -> None:
+        instance.meter.given_back(instance.in_flight, now)
         instance.in_flight -= 1
         instance.load = instance.load - weight if instance.in_flight else 0.0  # no rounding is carried on
 
@@ -328,6 +335,7 @@ class Fleet:
             instance.window.unseen()
             return
         instance.watch.sampled(sample, now)
+        instance.meter.sampled(sample, now)
         instance.window.seen(sample.running, sample.waiting, instance.in_flight)
         others = sample.running + sample.waiting - instance.in_flight
         instance.foreign = max(0, others) if sample.waiting else 0
@@ -336,6 +344,13 @@ class Fleet:
         """Put an instance out that was found unfit by other means than failures."""
         if instance.is_up:
             self._put_out(instance, reason, now)
+
+    def uses(self, now: float) -> list[Use]:
+        """Return what each instance was used for, from the first request to the last reply (`now` if any is due)."""
+        began = now if self._began_at is None else self._began_at
+        is_over = not any(i.in_flight for i in self.instances)
+        ended = max(began, *(i.meter.changed_at for i in self.instances)) if is_over else now
+        return [i.meter.use(i.in_flight, began, ended) for i in self.instances]
 
     # -- who comes back ----------------------------------------------------------------------------------------
 
@@ -350,6 +365,7 @@ class Fleet:
     def probed(self, instance: Instance, problem: str | None, now: float) -> None:
         """Take note of a probe: no `problem` brings the instance back, on trial: one request, one failure ends it."""
         if problem is None:
+            instance.meter.came_back(now, self._began_at)
             instance.state, instance.reason, instance.strikes = "up", None, STRIKES - 1
             instance.useless_since, instance.rest_s, instance.rest_until = None, 0.0, 0.0
             instance.reachable, instance.admits, instance.foreign = True, 1, 0
@@ -365,6 +381,7 @@ class Fleet:
         if instance.useless_since is None or (instance.is_up and now > instance.rest_until + LAST_REST_S):
             instance.useless_since = now  # that it was busy is long past
         instance.state, instance.reason = "out", reason
+        instance.meter.put_out(reason, now)
         self._probe_later(instance, now)
 
     def _probe_later(self, instance: Instance, now: float) -> None:

@@ -129,36 +129,38 @@ def models_of(raw: bytes) -> tuple[Model, ...]:
 
 
 _RUNNING, _WAITING = b"vllm:num_requests_running", b"vllm:num_requests_waiting"
-_MOVING = (
-    b"vllm:generation_tokens_total",
-    b"vllm:prompt_tokens_total",
-    b"vllm:kv_cache_usage_perc",
-    b"vllm:gpu_cache_usage_perc",  # its name before vLLM 0.10
-)
-_WANTED = frozenset((_RUNNING, _WAITING, *_MOVING))
+_KV_CACHE = (b"vllm:kv_cache_usage_perc", b"vllm:gpu_cache_usage_perc")  # its name since vLLM 0.10, and before
+_PREEMPTED = b"vllm:num_preemptions_total"
+_MOVING = (b"vllm:generation_tokens_total", b"vllm:prompt_tokens_total", *_KV_CACHE)
+_WANTED = frozenset((_RUNNING, _WAITING, _PREEMPTED, *_MOVING))
 
 
 def sample_of(raw: bytes) -> Sample | None:
     """Return what vLLM's /metrics says, summed over its engines; None where it is no vLLM.
 
-    Only five of some 500 lines are wanted, once a second from each server: a full parser takes 4 ms, this under one.
+    Only six of some 500 lines are wanted, once a second from each server: a full parser takes 4 ms, this under one.
     """
     sums: dict[bytes, float] = {}
+    kv_cache: list[float] = []
     for line in raw.split(b"\n"):
         if line.startswith(b"vllm:"):
             series, _, value = line.rpartition(b" ")
             name = series.partition(b"{")[0]
             if name in _WANTED:
-                sums[name] = sums.get(name, 0.0) + _number(value)
+                number = _number(value)
+                sums[name] = sums.get(name, 0.0) + (number or 0.0)
+                if number is not None and name in _KV_CACHE:
+                    kv_cache.append(number)
     if _RUNNING not in sums:
         return None
     moving = tuple(sums[name] for name in _MOVING if name in sums)
-    return Sample(int(sums[_RUNNING]), int(sums.get(_WAITING, 0)), moving)
+    preempted = int(sums[_PREEMPTED]) if _PREEMPTED in sums else None
+    return Sample(int(sums[_RUNNING]), int(sums.get(_WAITING, 0)), moving, max(kv_cache, default=None), preempted)
 
 
-def _number(text: bytes) -> float:
+def _number(text: bytes) -> float | None:
     try:
         value = float(text)
     except ValueError:
-        return 0.0
-    return value if isfinite(value) else 0.0
+        return None
+    return value if isfinite(value) else None

@@ -37,11 +37,17 @@ MOST_PATIENCE = 12
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What a server said of itself in /metrics. `moving` are counters of which any moves while it works."""
+    """What a server said of itself in /metrics. `moving` are counters of which any moves while it works.
+
+    `kv_cache` is the share of that memory in use, of the fullest engine; `preempted` how often a running request had
+    to give its share back and start anew. None: it does not tell.
+    """
 
     running: int
     waiting: int
     moving: tuple[float, ...]
+    kv_cache: float | None = None
+    preempted: int | None = None
 
     @property
     def is_busy(self) -> bool:

@@ -30,7 +30,7 @@ def test_one_at_a_time_is_the_strict_rotation():
     fleet, picked = Fleet(URLS), []
     for _ in range(9):
         picked.append(send(fleet))
-        fleet.given_back(picked[-1])
+        fleet.given_back(picked[-1], 0.0)
     assert numbers(fleet, picked) == [1, 2, 3, 4, 1, 2, 3, 4, 1]
 
 
@@ -45,9 +45,9 @@ def test_nobody_is_sent_work_while_another_has_less(events: list[int | None]):
             out.append(chosen)
             assert loads[chosen] == min(loads.values())
         elif out:
-            fleet.given_back(out.pop(event % len(out)))
+            fleet.given_back(out.pop(event % len(out)), 0.0)
     for instance in out:
-        fleet.given_back(instance)
+        fleet.given_back(instance, 0.0)
     assert [i.in_flight for i in fleet.instances] == [0, 0, 0, 0]
 
 
@@ -225,7 +225,7 @@ def test_one_at_a_time_least_loaded_takes_turns_too():
     for _ in range(5):
         picked.append(fleet.pick(0.0))
         fleet.sent(picked[-1], 0.0, 5.0)
-        fleet.given_back(picked[-1], 5.0)
+        fleet.given_back(picked[-1], 0.0, 5.0)
     assert numbers(fleet, picked) == [1, 2, 3, 4, 1]
 
 
@@ -251,9 +251,10 @@ def test_whatever_goes_out_comes_back_and_leaves_all_counters_at_zero(events: li
         fleet.sent(instance, 0.0, weight)
         out.append((instance, weight))
         if ends:
-            fleet.given_back(*out.pop(len(out) // 2))
+            instance, weight = out.pop(len(out) // 2)
+            fleet.given_back(instance, 0.0, weight)
     for instance, weight in out:
-        fleet.given_back(instance, weight)
+        fleet.given_back(instance, 0.0, weight)
     assert [(i.in_flight, i.load) for i in fleet.instances] == [(0, 0.0)] * 4
 
 
@@ -271,7 +272,7 @@ def test_prefix_affinity_keeps_a_group_together_and_bounds_the_load():
         at_home += homes.setdefault(group, instance) is instance
         if len(out) == 64:
             worst = max(worst, max(i.in_flight for i in fleet.instances) / 16)
-            fleet.given_back(out.pop(dice.randrange(64)))
+            fleet.given_back(out.pop(dice.randrange(64)), 0.0)
     assert (at_home - 250) / (len(rows) - 250) >= 0.85
     assert worst <= 1.32, "a quarter above the mean, and the one that is on its way"
 
@@ -286,7 +287,7 @@ def test_one_prefix_for_all_is_spread_evenly():
         asked[instance] += 1
         out.append(instance)
         if len(out) == 64:
-            fleet.given_back(out.pop(0))
+            fleet.given_back(out.pop(0), 0.0)
     assert max(asked.values()) - min(asked.values()) <= 0.05 * 4000 / 4
 
 
@@ -307,7 +308,7 @@ def test_who_comes_back_is_given_one_request_then_one_more_after_each_answer():
             picks.append(instance)
         held.append(picks.count(first))
         for instance in picks:
-            fleet.given_back(instance)
+            fleet.given_back(instance, 1.0)
         fleet.answered(first, 1.0)
     assert held == [1, 2, 3, 4, 5]
 
@@ -348,7 +349,7 @@ def test_in_a_bulk_run_no_server_stands_idle_while_another_has_more_than_its_win
                 assert chosen.in_flight / chosen.window.size == min(i.in_flight / i.window.size for i in free)
                 fleet.sent(chosen, now)
         elif event == "end" and instance.in_flight:
-            fleet.given_back(instance)
+            fleet.given_back(instance, now)
             fleet.answered(instance, now)
         elif event == "busy":
             fleet.busy(instance, now)

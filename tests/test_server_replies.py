@@ -24,7 +24,20 @@ vllm:generation_tokens_total{engine="0",model_name="m"} 120.0
 
 
 def test_what_vllm_tells_is_summed_over_its_engines():
-    assert sample_of(b"\n" + METRICS) == Sample(5, 7, (120.0, 1.5e6, 0.25))
+    assert sample_of(b"\n" + METRICS) == Sample(5, 7, (120.0, 1.5e6, 0.25), 0.25)
+
+
+def test_of_several_engines_the_fullest_cache_counts_and_every_preemption():
+    raw = METRICS + b'vllm:kv_cache_usage_perc{engine="1"} 0.75\nvllm:num_preemptions_total{engine="0"} 2.0\n'
+    sample = sample_of(raw + b'vllm:num_preemptions_total{engine="1"} 3.0\n')
+    assert sample is not None and (sample.kv_cache, sample.preempted) == (0.75, 5)
+
+
+def test_the_cache_is_found_under_its_old_name_and_is_no_zero_where_it_is_no_number():
+    running = b"vllm:num_requests_running 1\n"
+    for name, value, told in ((b"gpu", b"0.5", 0.5), (b"kv", b"NaN", None), (b"none", b"1", None)):
+        sample = sample_of(running + b"vllm:" + name + b"_cache_usage_perc " + value)
+        assert sample is not None and sample.kv_cache == told
 
 
 def test_a_first_line_without_a_comment_is_read_too():
