@@ -345,12 +345,12 @@ class Fleet:
         if instance.is_up:
             self._put_out(instance, reason, now)
 
-    def uses(self, now: float) -> list[Use]:
-        """Return what each instance was used for, from the first request to the last reply (`now` if any is due)."""
+    def uses(self, now: float) -> dict[str, Use]:
+        """Return by URL what each instance was used for, from the first request to the last reply (`now` if any is due)."""
         began = now if self._began_at is None else self._began_at
         is_over = not any(i.in_flight for i in self.instances)
         ended = max(began, *(i.meter.changed_at for i in self.instances)) if is_over else now
-        return [i.meter.use(i.in_flight, began, ended) for i in self.instances]
+        return {i.url: i.meter.use(i.in_flight, began, ended) for i in self.instances}
 
     # -- who comes back ----------------------------------------------------------------------------------------
 

@@ -1,41 +1,127 @@
-"""What a run has come to so far: counts, tokens, shares. Fed with outcomes; knows no file."""
+"""What a run has come to so far: counts, tokens, and what each instance had of them. Fed with outcomes; knows no file.
+
+Of this execution alone: rows that an earlier one has answered are the journal's to know.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from analyze.records import Answer, Outcome
+from analyze.usage import Use
+
+
+@dataclass(slots=True)
+class Share:
+    """What one instance had of the work. `busy_s`: time that its requests took, summed over those in flight at once."""
+
+    answers: int = 0
+    failures: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    busy_s: float = 0.0
 
 
 @dataclass(slots=True)
 class Tally:
-    """Counts of this execution. `busy_s` is request time an instance spent, summed over requests in flight at once."""
+    """Counts of this execution. `answered_s`: time that the answered requests took, all together."""
 
     ok: int = 0
-    failed: Counter[str] = field(default_factory=Counter)
-    tokens: Counter[str] = field(default_factory=Counter)
-    answers: Counter[str] = field(default_factory=Counter)
-    busy_s: Counter[str] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)  # by kind
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    answered_s: float = 0.0
+    shares: dict[str, Share] = field(default_factory=dict)  # by URL
 
     def add(self, outcome: Outcome) -> None:
+        share = None
+        if outcome.instance is not None:
+            share = self.shares.get(outcome.instance)
+            if share is None:
+                share = self.shares[outcome.instance] = Share()
         if not isinstance(outcome, Answer):
             self.failed[outcome.kind] += 1
+            if share is not None:
+                share.failures += 1
             return
+        prompt, completion = tokens_of(outcome.body.get("usage") or {})
         self.ok += 1
-        for name in ("prompt_tokens", "completion_tokens"):
-            count = outcome.usage.get(name)
-            self.tokens[name] += count if isinstance(count, int) else 0  # servers may leave it out, or write nonsense
-        if outcome.instance is not None:
-            self.answers[outcome.instance] += 1
-            self.busy_s[outcome.instance] += outcome.latency_s  # type: ignore[assignment] # a Counter adds floats too
+        self.prompt_tokens += prompt
+        self.completion_tokens += completion
+        self.answered_s += outcome.latency_s
+        if share is not None:
+            share.answers += 1
+            share.prompt_tokens += prompt
+            share.completion_tokens += completion
+            share.busy_s += outcome.latency_s
+
+    @property
+    def outcomes(self) -> int:
+        return self.ok + self.failed.total()
 
     def usage(self) -> dict[str, int]:
-        return {name: self.tokens[name] for name in ("prompt_tokens", "completion_tokens")}
+        return {"prompt_tokens": self.prompt_tokens, "completion_tokens": self.completion_tokens}
 
-    def instances(self) -> list[dict[str, Any]]:
-        return [
-            {"url": url, "answers": count, "busy_s": round(self.busy_s[url], 2)}
-            for url, count in sorted(self.answers.items())
-        ]
+    def parts(self, uses: Mapping[str, Use] | None = None) -> list[Part]:
+        """Return what each instance did; `uses` is what the fleet has measured of them, by URL."""
+        uses = uses or {}
+        urls = [*uses, *sorted(self.shares.keys() - uses.keys())]
+        return [Part(url, self.shares.get(url) or Share(), uses.get(url)) for url in urls]
+
+    def instances(self, uses: Mapping[str, Use] | None = None) -> list[dict[str, Any]]:
+        """Return what each instance did, as manifests hold it."""
+        return [part.to_json() for part in self.parts(uses)]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one instance did in a run. `use` None: nobody has measured it."""
+
+    url: str
+    share: Share
+    use: Use | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as manifests hold it."""
+        told = {**asdict(self.share), **(asdict(self.use) if self.use else {})}
+        return {"url": self.url, **{k: round(v, 4) if isinstance(v, float) else v for k, v in told.items()}}
+
+    @classmethod
+    def from_json(cls, record: object) -> Part | None:
+        """Read what `to_json` wrote, and what older versions did, which knew less; None for anything else."""
+        if not isinstance(record, dict) or not isinstance(record.get("url"), str):
+            return None
+        share = {f.name: record[f.name] for f in fields(Share) if _is_number(record.get(f.name))}
+        use = {f.name: record[f.name] for f in fields(Use) if _fits(f.name, record.get(f.name))}
+        has_use = "seconds" in use and "idle_s" in use
+        return cls(record["url"], Share(**share), Use(**use) if has_use else None)
+
+
+def manifest_fields(tally: Tally, uses: Mapping[str, Use] | None, seconds: float) -> dict[str, Any]:
+    """Return what a manifest keeps of an execution that took so long."""
+    return {"usage": tally.usage(), "instances": tally.instances(uses), "seconds": round(seconds, 1)}
+
+
+def tokens_of(usage: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the tokens in and out that a reply says it took; 0 where it does not say, or writes nonsense.
+
+    The Responses API has other names for them.
+    """
+    prompt = usage.get("prompt_tokens")
+    completion = usage.get("completion_tokens")
+    if prompt is None:
+        prompt, completion = usage.get("input_tokens"), usage.get("output_tokens")
+    return (prompt if isinstance(prompt, int) else 0, completion if isinstance(completion, int) else 0)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _fits(name: str, value: object) -> bool:
+    if name == "reason":
+        return isinstance(value, str)
+    return isinstance(value, bool) if name == "is_out" else _is_number(value)
