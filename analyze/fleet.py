@@ -346,7 +346,7 @@ class Fleet:
             self._put_out(instance, reason, now)
 
     def uses(self, now: float) -> dict[str, Use]:
-        """Return by URL what each instance was used for, from the first request to the last reply (`now` if any is due)."""
+        """Return what each was used for, by URL: from the first request to the last reply (`now` if any is due)."""
         began = now if self._began_at is None else self._began_at
         is_over = not any(i.in_flight for i in self.instances)
         ended = max(began, *(i.meter.changed_at for i in self.instances)) if is_over else now
