@@ -1,0 +1,153 @@
+"""Disks that fill up, fail, vanish or may only be read: what was recorded stays, and the same command continues."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.promises.conftest import Batch, lines, name_of, row, until, write
+
+ROWS = 200
+IN_FLIGHT = 8
+
+
+def mount(*words: str) -> bool:
+    return subprocess.run(["mount", *words], capture_output=True).returncode == 0
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 64 KiB of its own."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if not mount("-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)):
+        pytest.skip("mounting a tmpfs needs root")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def test_on_a_full_disk_it_stops_and_continues_when_there_is_room(
+    make_batch: Callable[..., Batch], small_disk: Path
+) -> None:
+    batch = make_batch(small_disk)
+    write(batch.input, [row(number) for number in range(ROWS)])
+    stopped = batch.run("--in-flight", str(IN_FLIGHT))
+    assert stopped.code == 4, stopped.err
+    assert "make room" in stopped.err and str(batch.output) in stopped.err and "Traceback" not in stopped.err
+    recorded = batch.answers
+    assert 0 < len(recorded) < ROWS
+    mount("-o", "remount,size=4m", str(small_disk))
+    assert batch.run("--in-flight", str(IN_FLIGHT)).code == 0
+    assert batch.answers == {f"row-{n}": f"answer to question {n}" for n in range(ROWS)}
+    assert len(batch.asked) <= ROWS + IN_FLIGHT, "asked again: only what was in flight"
+
+
+def test_on_a_disk_that_is_full_from_the_start_nothing_is_asked(
+    make_batch: Callable[..., Batch], small_disk: Path
+) -> None:
+    batch = make_batch(small_disk)
+    write(batch.input, [row(1)])
+    with pytest.raises(OSError, match="No space"):
+        (small_disk / "ballast").write_bytes(bytes(2**17))
+    stopped = batch.run()
+    assert stopped.code == 4, stopped.err
+    assert "make room" in stopped.err and "Traceback" not in stopped.err
+    assert batch.asked == []
+    (small_disk / "ballast").unlink()
+    assert batch.run().code == 0
+
+
+def test_without_room_to_rewrite_the_output_the_old_one_stays_whole(
+    make_batch: Callable[..., Batch], small_disk: Path
+) -> None:
+    batch = make_batch(small_disk)
+    rows = [row(number) for number in range(60)]
+    write(batch.input, rows)
+    assert batch.run().code == 0
+    before = batch.answers
+    (small_disk / "ballast").write_bytes(bytes(24 * 1024))
+    write(batch.input, [row(0, "another question 0"), *rows[1:]])
+    stopped = batch.run("--update")
+    assert stopped.code == 4, stopped.err
+    now = {name_of(line) for line in lines(batch.output)}
+    assert now >= set(before) - {"row-0"}, "what is not asked again is still there"
+    mount("-o", "remount,size=4m", str(small_disk))
+    assert batch.run("--update").code == 0
+    assert batch.answers == {**before, "row-0": "answer to another question 0"}
+    assert len(batch.asked) <= 60 + 2
+
+
+def test_when_the_folder_is_removed_it_stops_and_starts_afresh_next_time(batch: Batch) -> None:
+    write(batch.input, [row(number) for number in range(400)])
+    for server in batch.servers:
+        server.delay_s = 0.1
+    process = batch.start("--in-flight", str(IN_FLIGHT))
+    until(lambda: len(batch.asked) > 3 * IN_FLIGHT)
+    shutil.rmtree(batch.folder)
+    stopped = process.wait()
+    assert stopped.code == 4, stopped.err
+    assert str(batch.output) in stopped.err and "removed" in stopped.err and "Traceback" not in stopped.err
+    assert len(batch.asked) < 400, "it does not go on for nobody"
+    assert not batch.manifest.exists() or not lines(batch.manifest)[0].get("finished")
+    batch.folder.mkdir(exist_ok=True)
+    write(batch.input, [row(number) for number in range(20)])
+    assert batch.run().code == 0
+    assert len(batch.answers) == 20
+
+
+def test_when_the_folder_is_removed_from_a_short_run_that_is_said_too(batch: Batch) -> None:
+    write(batch.input, [row(number) for number in range(4)])
+    for server in batch.servers:
+        server.delay_s = 0.3
+    process = batch.start("--in-flight", "1")
+    until(lambda: len(batch.asked) == 2)
+    shutil.rmtree(batch.folder)
+    stopped = process.wait()
+    assert stopped.code == 4, stopped.err
+    assert "Traceback" not in stopped.err
+
+
+def test_an_output_that_may_only_be_read_is_refused_and_left_alone(
+    make_batch: Callable[..., Batch], small_disk: Path
+) -> None:
+    batch = make_batch(small_disk)
+    write(batch.input, [row(number) for number in range(5)])
+    assert batch.run().code == 0
+    before = {path: path.read_bytes() for path in small_disk.iterdir()}
+    write(batch.input, [row(number) for number in range(8)])
+    assert mount("-o", "remount,ro", str(small_disk))
+    refused = batch.run()
+    assert refused.code == 2, refused.err
+    assert str(small_disk) in refused.err and "→" in refused.err and "Traceback" not in refused.err
+    assert len(batch.asked) == 5
+    assert {path: path.read_bytes() for path in small_disk.iterdir()} == before
+    assert mount("-o", "remount,rw", str(small_disk))
+    assert batch.run().code == 0
+    assert len(batch.asked) == 8
+
+
+@pytest.mark.parametrize("good", [0, 2, 4])
+def test_a_disk_that_fails_an_fsync_stops_the_run_and_nothing_recorded_is_lost(batch: Batch, good: int) -> None:
+    write(batch.input, [row(number) for number in range(30)])
+    for server in batch.servers:
+        server.delay_s = 0.05
+    stopped = batch.run("--in-flight", "2", first=["tests.promises.wrappers:failing_fsync", good])
+    assert stopped.code == 4, stopped.err
+    assert "Traceback" not in stopped.err
+    assert batch.run().code == 0
+    assert len(batch.answers) == 30
+    assert len(batch.asked) <= 30 + 2
+
+
+def test_an_output_that_is_a_link_stays_one(batch: Batch) -> None:
+    elsewhere = batch.folder / "elsewhere.jsonl"
+    elsewhere.touch()
+    batch.output.symlink_to(elsewhere)
+    write(batch.input, [row(number) for number in range(5, 0, -1)])
+    assert batch.run("--ordered").code == 0
+    assert batch.output.is_symlink()
+    assert [name_of(line) for line in lines(elsewhere)] == [f"row-{n}" for n in range(5, 0, -1)]
