@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import codecs
 import errno
+import glob
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BufferedReader, FileIO
 from pathlib import Path
@@ -19,8 +20,10 @@ from typing import IO, Any
 from analyze.errors import InputError, OutputLostError, UsageError
 
 SAMPLE_BYTES = 65536
+CHUNK_BYTES = 262144
 BINARY_SHARE = 0.02  # compressed data and pictures hold 10 % control bytes, text with a torn block far less
 _CONTROL = bytes(sorted(set(range(32)) - set(b"\t\n\r\f\x1b")))
+_BOMS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 
 
 @contextmanager
@@ -47,6 +50,12 @@ def whole_file(path: str | os.PathLike[str], mode: str = "w", **open_options: An
                 temporary.unlink()
             raise
         sync_folder(path.parent)
+
+
+def clear_leftovers(path: Path) -> None:
+    """Remove what killed runs have left of whole files that were to stand at `path`, or beside it under its name."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}*.part"):
+        leftover.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -83,58 +92,110 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def text_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str | bytes]]:
-    """Yield (line number from 1, line) of a text file as it is read, without blank lines and line ends.
-
-    UTF-8, with or without BOM; UTF-16 by its BOM; GB18030 where more of the first lines are that than UTF-8. A line
-    that cannot be decoded comes as its bytes. Lines end at newlines only: U+2028 inside a value is no end. Raises
-    InputError for a file that is missing, unreadable, empty or binary.
-    """
-    name = os.fspath(path)
+@contextmanager
+def input_errors(name: str) -> Iterator[None]:
+    """Turn what the system says while the input called `name` is opened or read into InputError."""
     try:
-        with BufferedReader(FileIO(path), SAMPLE_BYTES) as file:
-            blank = True
-            for number, line in enumerate(_lines(file, name), 1):
-                if line.strip():
-                    blank = False
-                    yield number, line
+        yield
     except FileNotFoundError:
         raise InputError("there is no such file", path=name, cure="give the path of a file that is there") from None
     except IsADirectoryError:
-        raise InputError("is a directory", path=name, cure="name the .jsonl file in it") from None
+        raise InputError("is a directory", path=name, cure="name the file in it") from None
+    except PermissionError as error:
+        raise InputError("cannot be read: no permission", path=name, cure=f"chmod +r {name}") from error
     except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", path=name, cure="check its permissions") from error
+        cure = "see that the disk or network below it works"
+        raise InputError(f"cannot be read: {error.strerror or error}", path=name, cure=cure) from error
+
+
+def text_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str | bytes]]:
+    """Yield (line number from 1, line) of a text file as it is read, without blank lines and line ends.
+
+    A line that cannot be decoded comes as its bytes. Raises InputError for a file that is missing, unreadable, empty
+    or binary.
+    """
+    name = os.fspath(path)
+    blank = True
+    with input_errors(name), BufferedReader(FileIO(path), CHUNK_BYTES) as file:
+        for number, line in enumerate(decoded_lines(file, text_encoding(file, name)), 1):
+            if line.strip():
+                blank = False
+                yield number, line.rstrip("\r\n") if isinstance(line, str) else line.rstrip(b"\r\n")
     if blank:
         raise InputError("the file is empty", path=name, cure="write one JSON object a line")
 
 
-def _lines(file: BufferedReader[FileIO], name: str) -> Iterator[str | bytes]:
+def text_encoding(file: BufferedReader[Any], name: str) -> str:
+    """Tell the encoding of the text that `file` starts with, by its first buffer, and read past the BOM.
+
+    UTF-16 by its BOM, GB18030 where more of the first lines are that than UTF-8, else UTF-8. Raises InputError for
+    what is no text.
+    """
     sample = file.peek(SAMPLE_BYTES)[:SAMPLE_BYTES]
-    if sample.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        yield from file.read().decode("utf-16", "replace").replace("\r\n", "\n").split("\n")
-        return
+    for bom, encoding in _BOMS.items():
+        if sample.startswith(bom):
+            file.read(len(bom))
+            return encoding
     controls = len(sample) - len(sample.translate(None, _CONTROL))
     if controls > BINARY_SHARE * len(sample):
-        raise InputError("is a binary file, not JSON lines", path=name, cure="give a text file, unpacked")
-    if sample.startswith(codecs.BOM_UTF8):
-        file.read(len(codecs.BOM_UTF8))
-    encoding = "gb18030" if _more_gb18030_than_utf8(sample.split(b"\n")[:-1] or [sample]) else "utf-8"
-    for line in file:
-        yield _decoded(line.rstrip(b"\r\n"), encoding)
+        raise InputError("is a binary file, not text", path=name, cure="give a text file, unpacked")
+    return "gb18030" if _more_gb18030_than_utf8(sample) else "utf-8"
 
 
-def _more_gb18030_than_utf8(lines: Sequence[bytes]) -> bool:
+def decoded_lines(file: BufferedReader[Any], encoding: str) -> Iterator[str | bytes]:
+    """Yield the lines of `file` with their ends; one that cannot be decoded comes as its bytes.
+
+    Lines end at newlines only: U+2028 inside a value is no end.
+    """
+    if encoding.startswith("utf-16"):
+        yield from _utf16_lines(file, encoding)
+    else:
+        for line in file:
+            yield _decoded(line, encoding)
+
+
+def strictness(encoding: str) -> str:
+    """Return how strictly to decode: lone surrogates, which models and old Windows programs write, are kept."""
+    return "surrogatepass" if encoding.startswith("utf") else "strict"
+
+
+def _utf16_lines(file: BufferedReader[Any], encoding: str) -> Iterator[str | bytes]:
+    decoder = codecs.getincrementaldecoder(encoding)(strictness(encoding))
+    rest = ""
+    while chunk := file.read1(CHUNK_BYTES):
+        *lines, rest = (rest + decoder.decode(chunk)).split("\n")
+        for line in lines:
+            yield line + "\n"
+    last: str | bytes
+    try:
+        last = rest + decoder.decode(b"", final=True)
+    except UnicodeDecodeError as error:  # half a character
+        last = rest.encode(encoding, "surrogatepass") + error.object
+    if last:
+        yield last
+
+
+def _more_gb18030_than_utf8(sample: bytes) -> bool:
     """Tell by majority of the lines: one broken line in a UTF-8 file must not turn the others into mojibake.
 
     Lines may be cut at the byte 0x0A before decoding, which is no part of a longer character in either encoding.
     """
-    telling = [line for line in lines if not line.isascii()]
-    as_utf8 = sum(isinstance(_decoded(line, "utf-8"), str) for line in telling)
-    return as_utf8 < len(telling) - as_utf8
+    lines = sample.split(b"\n")
+    votes = [_is_utf8(line, whole=line is not lines[-1]) for line in lines if not line.isascii()]
+    return 2 * sum(votes) < len(votes)
+
+
+def _is_utf8(line: bytes, *, whole: bool) -> bool:
+    """Whether `line` is UTF-8; one that is not `whole` may end inside a character."""
+    try:
+        codecs.utf_8_decode(line, "surrogatepass", whole)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _decoded(line: bytes, encoding: str) -> str | bytes:
     try:
-        return line.decode(encoding, "surrogatepass" if encoding == "utf-8" else "strict")
+        return line.decode(encoding, strictness(encoding))
     except UnicodeDecodeError:
         return line
