@@ -3,39 +3,67 @@
     requests.jsonl ──> plan ──> ask ──> answers.jsonl            one line an answered row, as they come
                                    └──> answers.jsonl.failed.jsonl    one line a failed row, with the reason
 Beside them `answers.jsonl.run.json` (what this run is) and, with --skip-bad, `answers.jsonl.rejects.jsonl`.
+The input is read once, as rows are asked; before that, for a moment, to find what is wrong with it soon.
 Knows nothing of what the requests are about.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
+import orjson
+
 from analyze import settings
 from analyze.console import printable
-from analyze.errors import EXIT_OK, EXIT_SOME_FAILED, InputError, UsageError
-from analyze.files import sha256_of, text_lines, whole_file
+from analyze.errors import EXIT_OK, EXIT_SOME_FAILED, UsageError
+from analyze.files import clear_leftovers, whole_file
 from analyze.lang import Lang, language
-from analyze.records import Answer, Outcome, Request, from_json, to_json
+from analyze.prefixes import prompt_bytes
+from analyze.records import Answer, Outcome, Request
+from analyze.runs.account import Account
 from analyze.runs.askers import FleetAsker
-from analyze.runs.command import Parser, add_run_flags, add_settings, flags_of, interrupted, run_command
-from analyze.runs.ids import RowIds, request_of, row_id_of
-from analyze.runs.journal import Journal, RunLock, decode
+from analyze.runs.command import (
+    Parser,
+    add_limit_flags,
+    add_run_flags,
+    add_settings,
+    command_argv,
+    flags_of,
+    interrupted,
+    positive,
+    run_command,
+)
+from analyze.runs.duplicates import Duplicates
+from analyze.runs.index import Index
+from analyze.runs.inputs import Input
+from analyze.runs.journal import Journal, RunLock, offsets, seen_in
 from analyze.runs.manifest import new_manifest, read_manifest, utc_now, write_manifest
 from analyze.runs.plan import Plan
 from analyze.runs.progress import Progress
-from analyze.runs.runner import Stop
-from analyze.runs.session import ask_left, settle
+from analyze.runs.rows import Rejects, Rows, Shard
+from analyze.runs.runner import Requests, Stop
+from analyze.runs.seen import Seen
+from analyze.runs.session import Limits, ask_left, settle
 from analyze.runs.tally import Tally
+from analyze.runs.templates import Template
 
 T = TypeVar("T")
 
 SETTINGS = (*settings.ADDRESSES, settings.MODEL, settings.ANALYZE_LANG)
-RAW_KEPT = 2000
+
+LOOK_FIRST_S = 0.5
+"""Before anything is asked, as much of the input is looked through as can be in this time: 50,000 rows of 1 kB."""
+
+BYTES_PER_TOKEN = 4
+SHOWN_CHARS = 4000
 
 TEXTS: dict[Lang, dict[str, str]] = {
     "en": {
@@ -43,6 +71,10 @@ TEXTS: dict[Lang, dict[str, str]] = {
         "servers": "{up} of {all} servers, model {model}",
         "down": "  not used: {url}: {problem}",
         "stopping": "finishing what is in flight; Ctrl-C again stops at once",
+        "no_locks": "{path}: this file system has no working locks; see that no other run writes there",
+        "first": "the first request that would be asked, {id} ({url}):",
+        "dry": "{read} rows read: {ok} answered before, {failed} failed before, {rejected} rejected; "
+        "{left} would be asked, about {tokens:,} prompt tokens (4 bytes each)",
         "sum": "{read} rows read: {ok} ok ({before} of them before), {failed} failed, {rejected} rejected, {left} left",
         "answers": "answers:  {path}",
         "failures": "failures: {path} ({kinds})",
@@ -53,6 +85,10 @@ TEXTS: dict[Lang, dict[str, str]] = {
         "servers": "{all} 个服务器中 {up} 个可用，模型 {model}",
         "down": "  未使用: {url}: {problem}",
         "stopping": "正在完成已发出的请求；再按一次 Ctrl-C 立即停止",
+        "no_locks": "{path}: 此文件系统的文件锁无效，请确认没有其他任务写入此处",
+        "first": "将要发出的第一个请求，{id}（{url}）:",
+        "dry": "共读取 {read} 行: 此前成功 {ok}，此前失败 {failed}，拒收 {rejected}；将要请求 {left} 行，"
+        "约 {tokens:,} 个提示 token（按每 4 字节一个计）",
         "sum": "共读取 {read} 行: 成功 {ok}（其中此前 {before}），失败 {failed}，拒收 {rejected}，剩余 {left}",
         "answers": "结果: {path}",
         "failures": "失败: {path}（{kinds}）",
@@ -91,63 +127,42 @@ class Paths:
 class Job:
     """One invocation, checked: what to read, where to write, whom to ask."""
 
-    input: Path
+    input: str  # a path, or - for standard input
+    template: Template | None
+    limit: int | None
+    shard: Shard | None
     paths: Paths
     settings: settings.Settings
     base_urls: tuple[str, ...]
     in_flight: int | None
+    limits: Limits
     skip_bad: bool
     update: bool
     retry_failed: bool
+    dedupe: bool
     ordered: bool
+    dry_run: bool
     lang: Lang
 
-
-class Rows:
-    """The requests of a batch file. Going through it reads the file again, so that memory holds names, not rows.
-
-    The first reading, at once, finds `ids` and, with `skip_bad`, the `rejects`; without it a bad line is InputError.
-    """
-
-    def __init__(self, path: Path, *, skip_bad: bool) -> None:
-        if path.exists() and not path.is_file() and not path.is_dir():
-            raise InputError("is no regular file, and is read more than once", path=str(path), cure="save it as a file")
-        self._path, self._skip_bad = path, skip_bad
-        self.rejects: list[dict[str, Any]] = []
-        self.ids = set(self._read(row_id_of, self._reject))
-
-    def __iter__(self) -> Iterator[Request]:
-        return self._read(request_of, lambda number, line, reason: None)
-
-    def _read(self, reader: Callable[[Any, RowIds], T], on_bad: Callable[[int, str | bytes, str], None]) -> Iterator[T]:
-        names = RowIds()
-        for number, line in text_lines(self._path):
-            try:
-                yield reader(_json(line), names)
-            except ValueError as error:
-                if not self._skip_bad:
-                    cure = "correct the line, or leave such lines out with --skip-bad"
-                    raise InputError(str(error), path=str(self._path), line=number, cure=cure) from error
-                on_bad(number, line, str(error))
-
-    def _reject(self, number: int, line: str | bytes, reason: str) -> None:
-        raw = line if isinstance(line, str) else line.decode(errors="replace")
-        self.rejects.append({"file": str(self._path), "line": number, "reason": reason, "raw": raw[:RAW_KEPT]})
+    def rows(self, source: Input, account: Account | None = None, rejects: Rejects | None = None) -> Rows:
+        """Return a pass over the input. Rows that cannot be used are an error, or with --skip-bad go to `rejects`."""
+        on_bad = None if not self.skip_bad else _pass_over if rejects is None else rejects.add
+        return Rows(source, template=self.template, limit=self.limit, shard=self.shard, account=account, on_bad=on_bad)
 
 
-def _json(line: str | bytes) -> Any:
-    if isinstance(line, bytes):
-        raise ValueError("neither UTF-8 nor GB18030 text")
-    try:
-        return from_json(line)
-    except ValueError as error:
-        raise ValueError(f"no JSON: {error}") from error
+def _pass_over(line: int, reason: str, raw: str) -> None:
+    """It is listed when its turn to be asked has come."""
 
 
 async def run(job: Job) -> int:
     """Run the batch; return the exit code. Raises AnalyzeError for all that stops it."""
-    rows = Rows(job.input, skip_bad=job.skip_bad)
-    with RunLock(job.paths.lock):
+    source = Input(job.input)
+    if not source.can_be_read_again and (job.update or job.ordered):
+        raise UsageError("--update and --ordered read the input twice", cure="save it as a file, and give that")
+    with RunLock(job.paths.lock) as lock, Journal(job.paths.answers, job.paths.failures) as journal:
+        if not lock.is_sure:
+            print(TEXTS[job.lang]["no_locks"].format(path=job.paths.answers), file=sys.stderr)
+        _look_first(job, journal)
         asker = FleetAsker(
             settings.addresses(job.settings, job.base_urls),
             api_key=settings.api_key(job.settings[settings.VLLM_API_KEY]),
@@ -155,67 +170,158 @@ async def run(job: Job) -> int:
         )
         try:
             await asker.connect(job.settings[settings.MODEL])
-            with Journal(job.paths.answers, job.paths.failures) as journal:
-                counts = await _ask(job, journal, asker, rows)
+            return await Execution(job, source, journal, asker).run()
         finally:
             await asker.aclose()
-        if job.ordered and not counts["left"]:
-            put_in_order(job.paths.answers, rows)
-    if counts["left"]:
-        raise interrupted(job.lang)
-    return EXIT_SOME_FAILED if counts["failed"] or counts["rejected"] else EXIT_OK
 
 
-async def _ask(job: Job, journal: Journal, asker: FleetAsker, rows: Rows) -> dict[str, int]:
-    """Ask what is left and return how every row of the input has ended."""
-    texts = TEXTS[job.lang]
-    manifest = new_manifest(
-        "batch",
-        engine="fleet",
-        model=asker.model,
-        settings=job.settings.record(),
-        input={"path": str(job.input), "sha256": sha256_of(job.input), "rows": len(rows.ids)},
-    )
-    before = read_manifest(job.paths.manifest)
-    settle(journal, before, manifest, rows, update=job.update, retry_failed=job.retry_failed)
-    _write_rejects(job.paths.rejects, rows.rejects)
-    write_manifest(job.paths.manifest, manifest)
-    _say_servers(asker, texts)
+def _look_first(job: Job, journal: Journal) -> None:
+    """Look at the first rows, so that what is wrong with them is told before anything is asked.
 
-    answered_before = _counts(journal, rows)["ok"]
-    progress = Progress(texts["label"], len(rows.ids), job.lang, start=answered_before)
-    stop = Stop(on_first=lambda: progress.note(texts["stopping"]))
-    tally = Tally()
-
-    def hear(outcome: Outcome) -> None:
-        tally.add(outcome)
-        progress.add(ok=isinstance(outcome, Answer))
-
-    try:
-        with stop.on_signals():
-            left = Plan(journal.seen, retry_failed=job.retry_failed).left(rows)
-            await ask_left(left, asker, journal, stop=stop, progress=progress, on_outcome=hear)
-    finally:
-        progress.close()
-        counts = _counts(journal, rows)
-        _say_end(job, counts, journal, answered_before)
-    finished = None if counts["left"] else utc_now()
-    shares = {"usage": tally.usage(), "instances": tally.instances(), "counts": counts, "finished": finished}
-    write_manifest(job.paths.manifest, {**manifest, **shares})
-    return counts
+    Raises InputError, and MixedRunError where they have changed since they were recorded.
+    """
+    source = Input(job.input)
+    if not source.can_be_read_again:
+        return
+    plan = Plan(Seen() if job.update else journal.seen, Account())
+    for _ in plan.left(for_a_while(job.rows(source).requests(), LOOK_FIRST_S)):
+        pass
 
 
-def _counts(journal: Journal, rows: Rows) -> dict[str, int]:
-    """Account for every line of the input: read = ok + failed + rejected + left."""
-    ended = [journal.seen[row] for row in rows.ids if row in journal.seen]
-    ok = sum(seen.failed is None for seen in ended)
-    return {
-        "read": len(rows.ids) + len(rows.rejects),
-        "ok": ok,
-        "failed": len(ended) - ok,
-        "rejected": len(rows.rejects),
-        "left": len(rows.ids) - len(ended),
-    }
+class Execution:
+    """One execution of a job: from servers that answer to the account of all rows."""
+
+    def __init__(self, job: Job, source: Input, journal: Journal, asker: FleetAsker) -> None:
+        self._job, self._source, self._journal, self._asker = job, source, journal, asker
+        self._texts = TEXTS[job.lang]
+        self._account, self._tally = Account(), Tally()
+        self._duplicates = Duplicates() if job.dedupe else None
+        self._is_all_read = False
+        self._manifest = new_manifest(
+            "batch",
+            engine="fleet",
+            model=asker.model,
+            command=command_argv(),
+            settings=job.settings.record(),
+            input={"path": job.input},
+        )
+
+    async def run(self) -> int:
+        """Ask what is left, and say how every row has ended. Return the exit code."""
+        job, journal = self._job, self._journal
+        before = read_manifest(job.paths.manifest)
+        requests = job.rows(Input(job.input)).requests() if job.update else ()
+        settle(journal, before, self._manifest, requests, update=job.update)
+        clear_leftovers(job.paths.answers)
+        write_manifest(job.paths.manifest, self._manifest)
+        _say_servers(self._asker, self._texts)
+        rejects = Rejects(job.paths.rejects, job.input)
+        try:
+            await self._ask(rejects)
+            journal.tidy()
+            if job.ordered and not self._account.left:
+                journal.close()
+                put_in_order(job.paths.answers, job.rows(Input(job.input)).requests())
+        finally:
+            rejects.close()
+            self._end()
+        if self._account.left or not self._is_all_read:
+            raise interrupted(job.lang)
+        counts = self._account.counts()
+        return EXIT_SOME_FAILED if counts["failed"] or counts["rejected"] else EXIT_OK
+
+    async def _ask(self, rejects: Rejects) -> None:
+        job, account = self._job, self._account
+        plan = Plan(self._journal.seen, account, retry_failed=job.retry_failed, duplicates=self._duplicates)
+        progress = Progress(self._texts["label"], None, job.lang)
+        stop = Stop(on_first=lambda: progress.note(self._texts["stopping"]))
+
+        def hear(outcome: Outcome) -> None:
+            self._tally.add(outcome)
+            progress.add(ok=isinstance(outcome, Answer))
+
+        left = self._left(job.rows(self._source, account, rejects), plan)
+        try:
+            with stop.on_signals():
+                await ask_left(
+                    left,
+                    self._asker,
+                    self._journal,
+                    account,
+                    stop=stop,
+                    progress=progress,
+                    on_outcome=hear,
+                    limits=job.limits,
+                )
+            self._answer_duplicates()
+        finally:
+            progress.close()
+
+    def _left(self, rows: Rows, plan: Plan) -> Requests:
+        if not self._source.can_be_read_again:
+            return self._left_as_they_come(rows, plan)
+        return self._left_in_turn(rows, plan)
+
+    def _left_in_turn(self, rows: Rows, plan: Plan) -> Iterator[Request]:
+        yield from plan.left(rows.requests())
+        self._is_all_read = True
+
+    async def _left_as_they_come(self, rows: Rows, plan: Plan) -> AsyncIterator[Request]:
+        async for chunk in rows.chunks_as_they_come():
+            for request in plan.left_of(chunk):
+                yield request
+        self._is_all_read = True
+
+    def _answer_duplicates(self) -> None:
+        if self._duplicates:
+            for outcome in self._duplicates.outcomes(self._job.paths.answers, self._job.paths.failures):
+                self._account.ended(outcome, self._journal.record(outcome))
+
+    def _end(self) -> None:
+        """Say how every row has ended, and write it down."""
+        job, account = self._job, self._account
+        counts = account.counts()
+        is_over = self._is_all_read and not account.left
+        _say_end(job, counts, account)
+        self._manifest["input"] |= {"sha256": self._source.sha256, "rows": account.read if self._is_all_read else None}
+        write_manifest(
+            job.paths.manifest,
+            {
+                **self._manifest,
+                "usage": self._tally.usage(),
+                "instances": self._tally.instances(),
+                "counts": counts,
+                "finished": utc_now() if is_over else None,
+            },
+        )
+
+
+def for_a_while(items: Iterable[T], seconds: float) -> Iterator[T]:
+    """Yield items until so much time has passed."""
+    until = time.monotonic() + seconds
+    for item in items:
+        yield item
+        if time.monotonic() > until:
+            return
+
+
+def dry_run(job: Job) -> int:
+    """Read the whole input, ask nothing, write nothing; say what would be asked."""
+    texts, account = TEXTS[job.lang], Account()
+    seen, _ = seen_in(job.paths.answers, job.paths.failures)
+    plan = Plan(seen, account, retry_failed=job.retry_failed)
+    left = prompt_bytes_left = 0
+    first: Request | None = None
+    for request in plan.left(job.rows(Input(job.input), account).requests()):
+        first = first or request
+        left += 1
+        prompt_bytes_left += len(prompt_bytes(request.body))
+    if first is not None:
+        print(texts["first"].format(id=first.id, url=first.url))
+        print(printable(orjson.dumps(first.body, option=orjson.OPT_INDENT_2).decode()[:SHOWN_CHARS]))
+    tokens = prompt_bytes_left // BYTES_PER_TOKEN
+    print(texts["dry"].format(**account.counts() | {"left": left}, tokens=tokens))
+    return EXIT_OK
 
 
 def _say_servers(asker: FleetAsker, texts: dict[str, str]) -> None:
@@ -226,23 +332,15 @@ def _say_servers(asker: FleetAsker, texts: dict[str, str]) -> None:
             print(printable(texts["down"].format(url=instance.url, problem=instance.reason)))
 
 
-def _say_end(job: Job, counts: dict[str, int], journal: Journal, before: int) -> None:
+def _say_end(job: Job, counts: dict[str, int], account: Account) -> None:
     texts = TEXTS[job.lang]
     print(texts["answers"].format(path=job.paths.answers))
     if counts["failed"]:
-        kinds = sorted({seen.failed for seen in journal.seen.values() if seen.failed})
+        kinds = sorted(kind for kind, count in account.failed.items() if count)
         print(texts["failures"].format(path=job.paths.failures, kinds=", ".join(kinds)))
     if counts["rejected"]:
         print(texts["rejects"].format(path=job.paths.rejects))
-    print(texts["sum"].format(**counts, before=before))
-
-
-def _write_rejects(path: Path, rejects: Sequence[dict[str, Any]]) -> None:
-    if rejects:
-        with whole_file(path, "wb") as file:
-            file.writelines(to_json(reject) + b"\n" for reject in rejects)
-    else:
-        path.unlink(missing_ok=True)
+    print(texts["sum"].format(**counts, before=account.before))
 
 
 def put_in_order(path: Path, requests: Iterable[Request]) -> None:
@@ -250,16 +348,16 @@ def put_in_order(path: Path, requests: Iterable[Request]) -> None:
 
     Memory holds one offset a row, no answers.
     """
-    with open(path, "rb") as old:
-        offsets: dict[str, int] = {}
-        start = 0
-        for line in old:
-            offsets[decode(line).id] = start
-            start += len(line)
-        with whole_file(path, "wb") as new:
-            wanted = [request.id for request in requests if request.id in offsets]
-            for row in dict.fromkeys([*wanted, *offsets]):
-                old.seek(offsets[row])
+    starts = Index()
+    for row_id, start in offsets(path):
+        starts[row_id] = start
+    written = Index()
+    with open(path, "rb") as old, whole_file(path, "wb") as new:
+        earlier = (row_id for row_id, _ in offsets(path))
+        for row_id in chain((request.id for request in requests), earlier):
+            start_of_line = starts.get(row_id)
+            if start_of_line is not None and written.add(row_id):
+                old.seek(start_of_line)
                 new.write(old.readline())
 
 
@@ -267,10 +365,24 @@ def parse(argv: Sequence[str]) -> Job | settings.Settings:
     """Read the command line; with --show-settings return the settings instead of a job. Raises UsageError."""
     lang = language()
     parser = Parser("analyze.batch", description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("-i", "--input-file", metavar="FILE", help="requests, one OpenAI batch line each")
-    parser.add_argument("-o", "--output-file", metavar="FILE", help="answers (.jsonl)")
+    add = parser.add_argument
+    add(
+        "-i",
+        "--input-file",
+        metavar="FILE",
+        help="requests, one OpenAI batch line each (.jsonl, also .gz and .zst; - is standard input), "
+        "or with --template rows (.jsonl .json .csv .tsv .parquet)",
+    )
+    add("-o", "--output-file", metavar="FILE", help="answers (.jsonl)")
+    add("--template", metavar="FILE", help="a Jinja template of the prompt, filled with the fields of each row")
+    add("--body", type=_body, metavar="JSON", default={}, help="with --template: further fields of each request")
     add_run_flags(parser)
-    parser.add_argument("--ordered", action="store_true", help="put the finished output in the input's order")
+    add_limit_flags(parser)
+    add("--limit", type=positive, metavar="N", help="only the first N rows of the input")
+    add("--shard", type=_shard, metavar="I/N", help="only the Ith of N parts of the input, as for one of N boxes")
+    add("--dedupe", action="store_true", help="ask once what several rows ask alike, and answer each of them")
+    add("--ordered", action="store_true", help="put the finished output in the input's order")
+    add("--dry-run", action="store_true", help="show the first request and count the rest; ask nothing")
     add_settings(parser, SETTINGS, lang)
     args = parser.parse_args(argv)
     resolved = flags_of(args, SETTINGS)
@@ -281,20 +393,45 @@ def parse(argv: Sequence[str]) -> Job | settings.Settings:
     output = Path(args.output_file)
     if output.suffix != ".jsonl":
         raise UsageError(f"{output}: answers are written as .jsonl", cure=f"-o {output.with_suffix('.jsonl')}")
-    if output.exists() and output.samefile(args.input_file):
+    if args.input_file != "-" and output.exists() and output.samefile(args.input_file):
         raise UsageError(f"{output} is the input too; it would be overwritten", cure="give another output with -o")
+    if args.body and not args.template:
+        raise UsageError("--body is for --template; requests have bodies of their own", cure="--template prompt.j2")
     return Job(
-        input=Path(args.input_file),
+        input=args.input_file,
+        template=Template(args.template, args.body) if args.template else None,
+        limit=args.limit,
+        shard=args.shard,
         paths=Paths(output),
         settings=resolved,
         base_urls=tuple(args.base_url),
         in_flight=args.in_flight,
+        limits=Limits(args.max_time or args.until, args.max_error_rate),
         skip_bad=args.skip_bad,
         update=args.update,
         retry_failed=args.retry_failed,
+        dedupe=args.dedupe,
         ordered=args.ordered,
+        dry_run=args.dry_run,
         lang=language(resolved[settings.ANALYZE_LANG]),
     )
+
+
+def _shard(text: str) -> Shard:
+    number, _, count = text.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no part such as 1/4")
+    return Shard(int(number), int(count))
+
+
+def _body(text: str) -> dict[str, Any]:
+    try:
+        body = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(f"no JSON: {error}") from None
+    if not isinstance(body, dict) or "messages" in body:
+        raise argparse.ArgumentTypeError('no object of fields such as {"max_tokens": 256}')
+    return body
 
 
 def command(argv: Sequence[str]) -> int:
@@ -302,7 +439,7 @@ def command(argv: Sequence[str]) -> int:
     if isinstance(job, settings.Settings):
         print(job.show())
         return EXIT_OK
-    return asyncio.run(run(job))
+    return dry_run(job) if job.dry_run else asyncio.run(run(job))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

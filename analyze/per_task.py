@@ -24,7 +24,7 @@ from analyze.judge.verdicts import CellFailure, Reply, ReplyError, parse_reply
 from analyze.lang import Lang, language
 from analyze.records import CHAT_URL, Answer, Failure, Outcome, Request, asked_of, to_json
 from analyze.runs.askers import ClientAsker, OneLane
-from analyze.runs.replies import ReplyCheck
+from analyze.runs.replies import ReplyCheck, ask_checked
 
 if TYPE_CHECKING:
     from analyze.multi_vllm import MultiVLLMClient
@@ -151,10 +151,8 @@ def analyze_tasks_parallel(
 async def _ask_all(judge: Judge, asker: ClientAsker) -> dict[str, Outcome]:
     check = ReplyCheck()
 
-    async def one(request: Request) -> Outcome:
-        return check(request, await asker.ask(request))
-
-    return {outcome.id: outcome for outcome in await asyncio.gather(*map(one, judge.requests()))}
+    asked = (ask_checked(asker.ask, check, request) for request in judge.requests())
+    return {outcome.id: outcome for outcome in await asyncio.gather(*asked)}
 
 
 @cache

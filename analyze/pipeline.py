@@ -34,6 +34,7 @@ from analyze.lang import Lang, is_lang, language
 from analyze.per_task import Analysis, Judge, MeasuredAsker, TaskFacts, facts_of
 from analyze.pipeline_texts import RULE, TEXTS
 from analyze.records import Answer, Failure, Outcome, Request, to_json
+from analyze.runs.account import Account
 from analyze.runs.askers import Asker, ClientAsker, FleetAsker, connected_asker
 from analyze.runs.command import Parser, add_run_flags, add_settings, flags_of, interrupted, run_command
 from analyze.runs.journal import Journal, RunLock, read_outcomes
@@ -253,9 +254,7 @@ class Pipeline:
                 judge = Judge(tasks, lang=self._judge_lang(before), measured=measured)
                 chosen = asker or MeasuredAsker(judge, await measuring, self._lang)
                 self._manifest = self._new_manifest(tasks, before, asker)
-                requests = judge.requests()
-                flags = self._choices
-                settle(journal, before, self._manifest, requests, update=flags.update, retry_failed=flags.retry_failed)
+                settle(journal, before, self._manifest, judge.requests(), update=self._choices.update)
                 self._keep_tasks(tasks)
                 write_manifest(self._out / "run.json", self._manifest)
                 await self._ask_cells(judge, journal, chosen)
@@ -309,8 +308,8 @@ class Pipeline:
         )
 
     async def _ask_cells(self, judge: Judge, journal: Journal, asker: Asker) -> None:
-        plan, tally = Plan(journal.seen, retry_failed=self._choices.retry_failed), Tally()
-        wanted = list(plan.left(judge.requests()))
+        account, tally = Account(), Tally()
+        wanted = list(Plan(journal.seen, account, retry_failed=self._choices.retry_failed).left(judge.requests()))
         tasks = TaskProgress(judge, wanted, journal)
         progress = Progress(self._texts["label"], len(judge.tasks), self._lang, start=tasks.done)
 
@@ -321,11 +320,11 @@ class Pipeline:
 
         try:
             with self._stop.on_signals():
-                await ask_left(wanted, asker, journal, stop=self._stop, progress=progress, on_outcome=hear)
+                await ask_left(wanted, asker, journal, account, stop=self._stop, progress=progress, on_outcome=hear)
         finally:
             progress.close()
         self._manifest |= {
-            "counts": self._say_cells(judge, journal, plan.done),
+            "counts": self._say_cells(judge, journal, account.before),
             "usage": tally.usage(),
             "instances": tally.instances(),
         }
@@ -433,9 +432,7 @@ class TaskProgress:
         self._left = Counter(self._task_of[request.id] for request in wanted)
         asked_now = {request.id for request in wanted}
         self._bad = {
-            self._task_of[row]
-            for row, seen in journal.seen.items()
-            if seen.failed is not None and row in self._task_of and row not in asked_now
+            task for row, task in self._task_of.items() if row not in asked_now and journal.seen.failed(row) is not None
         }
         self.done = len(judge.tasks) - len(self._left)
 

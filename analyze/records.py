@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import orjson
 
@@ -49,9 +49,8 @@ class ChatRequest:
         return {**model, "messages": [dict(message) for message in self.messages], **self.options}
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One OpenAI request on its way: `id` is the row's, `asked` the SHA-256 of what is asked."""
+class Request(NamedTuple):
+    """One OpenAI request on its way: `id` is the row's, `asked` the SHA-256 of what is asked. Made for every row."""
 
     id: str
     asked: str

@@ -173,7 +173,7 @@ except KeyboardInterrupt:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=20) == ("interrupted 1\n", "")
-    assert [path.name for path in tmp_path.iterdir()] == ["j.jsonl"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["j.jsonl", "j.jsonl.run.json"]
 
 
 def test_rows_are_asked_as_the_client_would_with_its_key_headers_and_timeout(fleet):

@@ -58,6 +58,6 @@ def addresses_of(**environ: str) -> tuple[str, ...]:
 
 def test_row_names_are_never_given_twice_whatever_rows_are_called():
     names = RowIds()
-    given = [names(own, None) for own in ("a#2", "a", "a", "a", "a#2", "a#2#2")]
+    given = names(["a#2", "a", "a", "a", "a#2", "a#2#2"])
     assert len(set(given)) == len(given)
     assert given[:3] == ["a#2", "a", "a#3"]

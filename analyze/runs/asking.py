@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, aclosing
 from os import PathLike
 from pathlib import Path
@@ -11,12 +11,16 @@ from typing import Any
 from analyze.errors import InputError
 from analyze.loops import LoopThread
 from analyze.records import Answer, ChatRequest, Failure, Outcome, Request
-from analyze.runs.askers import connected_asker
-from analyze.runs.ids import RowIds, request_of
+from analyze.runs.account import Account
+from analyze.runs.askers import ClientAsker, FleetAsker, connected_asker
+from analyze.runs.ids import Fields, RowIds, fields_of, requests_of
 from analyze.runs.journal import Journal, RunLock
-from analyze.runs.plan import Plan
-from analyze.runs.replies import ReplyCheck
+from analyze.runs.manifest import new_manifest, read_manifest, refuse_other_run, utc_now, write_manifest
+from analyze.runs.plan import Plan, chunks
 from analyze.runs.runner import outcomes
+from analyze.runs.seen import Seen
+from analyze.runs.session import SAME_RUN
+from analyze.runs.tally import Tally
 
 Item = ChatRequest | Mapping[str, Any]
 
@@ -39,30 +43,61 @@ async def aask_many(
         model: fills requests that name none; default: the one model that all servers report.
         in_flight: requests out at a time, in all; default: as many as each server can use, found out from its queue.
 
-    Raises NoServerError, UsageError, InputError (a request that is none), MixedRunError (a row of the journal has
-    other content now), ConstraintIgnoredError (a server does not apply a schema).
+    Raises NoServerError, UsageError, ConstraintIgnoredError (a server does not apply a schema); MixedRunError (a row of
+    the journal has other content now, or was asked of another model); when what is in flight has finished, InputError
+    (a request that is none) and whatever `requests` raises.
     """
-    check = ReplyCheck()
     with ExitStack() as stack:
         record = None
         if journal is not None:
             stack.enter_context(RunLock(Path(f"{journal}.lock")))
             record = stack.enter_context(Journal(Path(journal)))
-
-        def keep(request: Request, outcome: Outcome) -> Outcome:
-            outcome = check(request, outcome)
-            if record is not None:
-                record.record(outcome)
-            return outcome
-
-        left = _requests(requests, Plan(record.seen if record else {}))
         asker = await connected_asker(client, model=model, in_flight=in_flight)
+        run = _Remembered(record, asker) if record is not None else _Forgotten()
+        plan = Plan(record.seen if record is not None else Seen(), run.account)
         try:
-            async with aclosing(outcomes(left, asker, keep=keep)) as stream:
+            async with aclosing(outcomes(_requests(requests, plan), asker, keep=run.keep)) as stream:
                 async for outcome in stream:
                     yield outcome
         finally:
+            run.end()
             await asker.aclose()
+
+
+class _Forgotten:
+    """A run without a journal."""
+
+    def __init__(self) -> None:
+        self.account = Account()
+
+    def keep(self, outcome: Outcome) -> None:
+        """Nothing is kept."""
+
+    def end(self) -> None:
+        """Nothing is written."""
+
+
+class _Remembered:
+    """A run with a journal, and its manifest beside it."""
+
+    def __init__(self, journal: Journal, asker: FleetAsker | ClientAsker) -> None:
+        """Raises MixedRunError where the journal is of another run."""
+        self.account, self._tally = Account(), Tally()
+        self._journal, self._path = journal, Path(f"{journal.answers_path}.run.json")
+        is_client = isinstance(asker, ClientAsker)
+        self._manifest = new_manifest("ask_many", engine="client" if is_client else "fleet", model=asker.model)
+        if journal.seen:
+            refuse_other_run(read_manifest(self._path), self._manifest, SAME_RUN)
+        write_manifest(self._path, self._manifest)
+
+    def keep(self, outcome: Outcome) -> None:
+        self.account.ended(outcome, self._journal.record(outcome))
+        self._tally.add(outcome)
+
+    def end(self) -> None:
+        counts = self.account.counts()
+        shares = {"usage": self._tally.usage(), "instances": self._tally.instances(), "counts": counts}
+        write_manifest(self._path, {**self._manifest, **shares, "finished": None if counts["left"] else utc_now()})
 
 
 def ask_many(
@@ -93,22 +128,31 @@ async def _close(stream: AsyncGenerator[Outcome, None]) -> None:
 
 
 def _requests(items: Iterable[Item] | AsyncIterable[Item], plan: Plan) -> Iterator[Request] | AsyncIterator[Request]:
-    ids = RowIds()
+    rows = _Rows()
     if isinstance(items, AsyncIterable):
-        return _requests_async(items, ids, plan)
-    return plan.left(_request(item, number, ids) for number, item in enumerate(items, 1))
+        return _requests_async(items, rows, plan)
+    return (request for chunk in chunks(items) for request in plan.left_of(rows.of(chunk)))
 
 
-async def _requests_async(items: AsyncIterable[Item], ids: RowIds, plan: Plan) -> AsyncIterator[Request]:
-    number = 0
+async def _requests_async(items: AsyncIterable[Item], rows: _Rows, plan: Plan) -> AsyncIterator[Request]:
     async for item in items:
-        number += 1
-        for request in plan.left([_request(item, number, ids)]):
+        for request in plan.left_of(rows.of([item])):
             yield request
 
 
-def _request(item: Item, number: int, ids: RowIds) -> Request:
-    try:
-        return request_of(item, ids)
-    except ValueError as error:
-        raise InputError(f"request {number}: {error}") from error
+class _Rows:
+    """Names and checks what a user asks."""
+
+    def __init__(self) -> None:
+        self._ids = RowIds()
+        self._count = 0
+
+    def of(self, items: Sequence[Item]) -> list[Request]:
+        return requests_of([*map(self._fields, items)], self._ids)
+
+    def _fields(self, item: Item) -> Fields:
+        self._count += 1
+        try:
+            return fields_of(item)
+        except ValueError as error:
+            raise InputError(f"request {self._count}: {error}") from error

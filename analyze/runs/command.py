@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shlex
 import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -47,7 +49,7 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
     add("--base-url", "--api-base", action="append", default=[], metavar="URL", help="a server; repeatable")
     add(
         "--in-flight",
-        type=_positive,
+        type=positive,
         metavar="N",
         help="requests out at a time, in all; default: what each server can use",
     )
@@ -56,7 +58,53 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
     add("--retry-failed", action="store_true", help="ask failed rows again, permanent failures too")
 
 
-def _positive(text: str) -> int:
+def add_limit_flags(parser: argparse.ArgumentParser) -> None:
+    """Add what bounds a run: each ends it in good order, with exit code 4 where work is left."""
+    add = parser.add_argument
+    time_limit = parser.add_mutually_exclusive_group()
+    time_limit.add_argument(
+        "--until", type=seconds_until, metavar="HH:MM", help="stop at this time of day, in good order"
+    )
+    time_limit.add_argument(
+        "--max-time", type=duration_s, metavar="6h", help="stop after this long: 90s, 30m, 6h, 1h30m"
+    )
+    add("--max-error-rate", type=_share, metavar="5%", help="stop when more rows than this fail, of 50 and more")
+
+
+def seconds_until(text: str, now: datetime | None = None) -> float:
+    """Return the seconds from `now` to the next time that the clock on the wall shows `text` (HH:MM)."""
+    now = now or datetime.now()
+    try:
+        hour, minute = map(int, text.split(":"))
+        then = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time of day such as 08:00") from None
+    if then <= now:
+        then += timedelta(days=1)
+    return then.timestamp() - now.timestamp()  # of local times: right on the day the clocks change too
+
+
+def duration_s(text: str) -> float:
+    """Return the seconds that `6h`, `90m` or `1h30m` are."""
+    found = re.fullmatch(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
+    counts = [int(count or 0) for count in found.groups()] if found else [0] * 4
+    seconds = sum(count * unit for count, unit in zip(counts, (86400, 3600, 60, 1), strict=True))
+    if seconds <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time such as 90s, 30m, 6h or 1h30m")
+    return float(seconds)
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        share = -1
+    if not 0 <= share < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share such as 5% or 0.05")
+    return share
+
+
+def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 up")
     return int(text)
@@ -99,15 +147,21 @@ def interrupted(lang: Lang) -> Interrupted:
 def command_line() -> str | None:
     """Return the command that is running, as one would type it to continue; None where it is a script or a notebook.
 
-    `ANALYZE_COMMAND` is what a script says that was typed, where it was not this. What starts afresh is left out.
+    `ANALYZE_COMMAND` is what a script says that was typed, where it was not this.
     """
     if typed := os.environ.get("ANALYZE_COMMAND"):
         return typed
+    argv = command_argv()
+    return None if argv is None else shlex.join(argv)
+
+
+def command_argv() -> list[str] | None:
+    """Return the arguments of the command that is running, without what starts afresh; None where it is none."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     flags = [flag for flag in sys.argv[1:] if flag not in STARTS_AFRESH]
     if spec is not None and spec.name.startswith("analyze."):
-        return shlex.join(["python", "-m", spec.name.removesuffix(".__main__"), *flags])
-    return shlex.join(["analyze", *flags]) if Path(sys.argv[0]).name == "analyze" else None
+        return ["python", "-m", spec.name.removesuffix(".__main__"), *flags]
+    return ["analyze", *flags] if Path(sys.argv[0]).name == "analyze" else None
 
 
 def _as_ctrl_c(number: int, frame: FrameType | None) -> None:

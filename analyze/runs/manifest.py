@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -49,15 +49,21 @@ def new_manifest(job: str, **fields: Any) -> Manifest:
 
 def refuse_other_run(old: Manifest | None, new: Mapping[str, Any], keys: Mapping[str, str]) -> None:
     """Raise MixedRunError if the recorded run differs from this one in any of `keys` (key → what it is called)."""
-    if old is None:
-        return
-    differing = [(name, old[key], new[key]) for key, name in keys.items() if old.get(key) not in (None, new[key])]
+    differing = [(name, (old or {})[key], new[key]) for key, name in keys.items() if _differs(old, new, key)]
     if differing:
         said = "; ".join(f"{name} was {before!r}, is {now!r}" for name, before, now in differing)
         raise MixedRunError(
             f"this output holds another run: {said}",
             cure="--update asks everything again that differs; or give another output",
         )
+
+
+def is_other_run(old: Manifest | None, new: Mapping[str, Any], keys: Iterable[str]) -> bool:
+    return any(_differs(old, new, key) for key in keys)
+
+
+def _differs(old: Manifest | None, new: Mapping[str, Any], key: str) -> bool:
+    return old is not None and old.get(key) not in (None, new[key])
 
 
 def utc_now() -> str:

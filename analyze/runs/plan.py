@@ -1,58 +1,96 @@
-"""What is left to ask: the input on one side, what the journal knows on the other. No sockets, no files."""
+"""What is left to ask: the input on one side, what is known of its rows on the other. No sockets, no files."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from analyze.errors import MixedRunError
 from analyze.records import TRANSIENT, Request
-from analyze.runs.journal import Seen
+from analyze.runs.account import Account
+from analyze.runs.duplicates import Duplicates
+from analyze.runs.seen import Known, Seen, short
+
+T = TypeVar("T")
 
 SHOWN = 3
 
+CHUNK_ROWS = 500
+CHUNK_S = 0.005
+"""Rows are handled by the chunk, at a third of the price; whoever gives them slowly is not waited for longer."""
+
 
 class Plan:
-    """Sorts rows into done and left; `done` counts the answered ones it has passed."""
+    """Sorts rows into done and left, and accounts for them."""
 
-    def __init__(self, seen: Mapping[str, Seen], *, retry_failed: bool = False) -> None:
-        self._seen = seen
-        self._retry_failed = retry_failed
-        self.done = 0
+    def __init__(
+        self, seen: Seen, account: Account, *, retry_failed: bool = False, duplicates: Duplicates | None = None
+    ) -> None:
+        """`duplicates` takes the rows that ask what another row asks."""
+        self._seen, self._account = seen, account
+        self._retry_failed, self._duplicates = retry_failed, duplicates
 
     def left(self, requests: Iterable[Request]) -> Iterator[Request]:
         """Yield the requests that no record answers: the new ones, and failures that may end better this time.
 
         Raises MixedRunError at a row that was recorded with other content.
         """
-        for request in requests:
-            known = self._seen.get(request.id)
+        for chunk in chunks(requests):
+            yield from self.left_of(chunk)
+
+    def left_of(self, requests: Sequence[Request]) -> list[Request]:
+        """Return those of a chunk that are left. Raises MixedRunError."""
+        self._account.read += len(requests)
+        left: list[Request] = []
+        changed: list[str] = []
+        for request, known in zip(requests, self._seen.get_many([row.id for row in requests]), strict=True):
             if known is None:
-                yield request
-            elif known.asked != request.asked:
-                raise mixed([request.id])
-            elif known.failed is None:
-                self.done += 1
-            elif known.failed in TRANSIENT or self._retry_failed:
-                yield request
+                left.append(request)
+            elif known.asked != short(request.asked):
+                changed.append(request.id)
+            else:
+                self._account.found(known)
+                if is_asked_again(known, self._retry_failed):
+                    left.append(request)
+        if changed:
+            raise mixed(changed)
+        return left if self._duplicates is None else self._first(left, requests, self._duplicates)
+
+    def _first(self, left: list[Request], all_rows: Sequence[Request], duplicates: Duplicates) -> list[Request]:
+        first = duplicates.first_of(all_rows)
+        for row in left:
+            if row.id not in first:
+                duplicates.set_aside(row)
+        return [row for row in left if row.id in first]
 
 
-def stale(
-    requests: Iterable[Request], seen: Mapping[str, Seen], *, retry_failed: bool = False
-) -> tuple[list[str], list[str]]:
-    """Return the ids recorded with another content than they have now, and those whose failure is to be tried again."""
-    changed, again = [], []
-    for request in requests:
-        known = seen.get(request.id)
-        if known is None:
-            continue
-        if known.asked != request.asked:
-            changed.append(request.id)
-        elif known.failed is not None and (retry_failed or known.failed in TRANSIENT):
-            again.append(request.id)
-    return changed, again
+def is_asked_again(known: Known, retry_failed: bool) -> bool:
+    return known.failed is not None and (retry_failed or known.failed in TRANSIENT)
 
 
-def mixed(ids: list[str]) -> MixedRunError:
+def changed_rows(requests: Iterable[Request], seen: Seen) -> Iterator[str]:
+    """Yield the ids of rows that were recorded with another content than they have now."""
+    for chunk in chunks(requests):
+        for request, known in zip(chunk, seen.get_many([row.id for row in chunk]), strict=True):
+            if known is not None and known.asked != short(request.asked):
+                yield request.id
+
+
+def chunks(items: Iterable[T]) -> Iterator[list[T]]:
+    """Yield items by the chunk."""
+    chunk: list[T] = []
+    until = time.monotonic() + CHUNK_S
+    for item in items:
+        chunk.append(item)
+        if len(chunk) == CHUNK_ROWS or time.monotonic() > until:
+            yield chunk
+            chunk, until = [], time.monotonic() + CHUNK_S
+    if chunk:
+        yield chunk
+
+
+def mixed(ids: Sequence[str]) -> MixedRunError:
     """Return the error for rows whose recorded answers belong to another question."""
     named = ", ".join(ids[:SHOWN]) + (f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else "")
     return MixedRunError(

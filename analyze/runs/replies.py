@@ -1,19 +1,44 @@
 """Is a structured answer what was asked for? A constraint is verified, never trusted. Knows nothing of any one schema.
 
 A server may answer 200 with `finish_reason: "stop"` and still break the schema: old `guided_json` fields are ignored
-silently, and so are `not` and `if` in a schema.
+silently, and so are `not` and `if` in a schema. Such a row is asked once more, and told what was wrong.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from analyze.errors import ConstraintIgnoredError
 from analyze.records import Answer, Body, Failure, FailureKind, Outcome, Request, from_json, to_json
 
 RAW_SHOWN = 300
+RAW_TOLD = 2000
+
+ONCE_MORE = "That does not follow the required JSON schema: {problem}. Give the whole answer again, as JSON that does."
+
+
+async def ask_checked(ask: Callable[[Request], Awaitable[Outcome]], check: ReplyCheck, request: Request) -> Outcome:
+    """Ask a row, and once more where its answer breaks the schema; raises as `ReplyCheck`."""
+    first = check(request, await ask(request))
+    again = _again(request, first)
+    if again is None:
+        return first
+    second = check(again, await ask(again))
+    told = second if isinstance(second, Answer) or second.raw is not None else first
+    return replace(told, attempts=first.attempts + second.attempts)
+
+
+def _again(request: Request, outcome: Outcome) -> Request | None:
+    """Return the request that says what was wrong with its first answer; None where nothing was, or it is no chat."""
+    messages = request.body.get("messages")
+    if isinstance(outcome, Answer) or outcome.kind != "schema" or not isinstance(messages, list):
+        return None
+    reply = {"role": "assistant", "content": (outcome.raw or "")[:RAW_TOLD]}
+    wish = {"role": "user", "content": ONCE_MORE.format(problem=outcome.message)}
+    return request._replace(body={**request.body, "messages": [*messages, reply, wish]})
 
 
 class ReplyCheck:

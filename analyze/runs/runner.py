@@ -4,8 +4,8 @@
                                 ├─ the end is near, a server idle: the slowest rows are asked there too (`tail`)
                                 └─ it may have killed two servers: asked alone, when all else is done
 Who has room, and what a row's group is, others decide (`askers`, `backlog`). Knows no job and no server.
-A first Ctrl-C (or SIGTERM) lets what is in flight finish, for a bounded time; a second ends it at once. Either way
-everything recorded stays.
+A first Ctrl-C (or SIGTERM), a limit, or an error of the source lets what is in flight finish, for a bounded time; a
+second Ctrl-C ends it at once. Either way everything recorded stays.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ import signal
 import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Hashable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 from analyze.core import Fate
 from analyze.records import Answer, Failure, Outcome, Request
 from analyze.runs.askers import Asker
 from analyze.runs.backlog import Backlog
+from analyze.runs.replies import ReplyCheck, ask_checked
 from analyze.runs.tail import Out, Tail
 
 Requests = Iterable[Request] | AsyncIterable[Request]
@@ -46,22 +48,27 @@ UNREAD = 4
 
 
 class Stop:
-    """The wish to stop. `asked`: no more rows are asked; `at_once`: what is in flight is dropped too."""
+    """The wish to stop. `asked`: no more rows are asked; `at_once`: what is in flight is dropped too.
+
+    `reason` is the error that a run ends in which was stopped for something else than by hand.
+    """
 
     def __init__(self, finish_s: float = FINISH_S, on_first: Callable[[], None] = lambda: None) -> None:
         self.asked = asyncio.Event()
         self.at_once = asyncio.Event()
+        self.reason: Exception | None = None
         self._finish_s, self._on_first = finish_s, on_first
 
     @property
     def wanted(self) -> bool:
         return self.asked.is_set()
 
-    def request(self) -> None:
+    def request(self, reason: Exception | None = None) -> None:
         """First call: finish what is in flight. Second call: now. Call from the loop's own thread."""
         if self.wanted:
             self.at_once.set()
             return
+        self.reason = reason
         self.asked.set()
         asyncio.get_running_loop().call_later(self._finish_s, self.at_once.set)
         self._on_first()
@@ -87,15 +94,17 @@ async def outcomes(
     asker: Asker,
     *,
     stop: Stop | None = None,
-    keep: Callable[[Request, Outcome], Outcome] = lambda request, outcome: outcome,
+    keep: Callable[[Outcome], object] = lambda outcome: None,
 ) -> AsyncGenerator[Outcome, None]:
     """Ask every request, as many at a time as the asker has room for, and yield the outcomes as they come.
 
-    `keep` is called with each outcome before it is yielded: it checks and records, and returns what it recorded. An
-    error it raises, or the source, ends everything at once and is raised here. Memory holds what is read ahead, at
-    most LOOK_AHEAD_ROWS or LOOK_AHEAD_BYTES, and what is in flight.
+    `keep` is called with each outcome before it is yielded, to record it. An error it raises ends everything at once
+    and is raised here; one that the source raises, and the reason of a stop, when what is in flight has finished.
+    Structured answers are checked, and asked once more where they are wrong: raises ConstraintIgnoredError. Memory
+    holds what is read ahead, at most LOOK_AHEAD_ROWS or LOOK_AHEAD_BYTES, and what is in flight.
     """
-    run = _Run(requests, asker, stop or Stop(), keep)
+    stop = stop or Stop()
+    run = _Run(requests, asker, stop, keep)
     running = asyncio.create_task(run.all())
     try:
         while not (running.done() and run.finished.empty()):
@@ -104,6 +113,8 @@ async def outcomes(
                 yield outcome
                 run.read_by_caller()
         await _raise_first(running)
+        if stop.reason is not None and not run.is_complete:
+            raise stop.reason
     finally:
         running.cancel()
         with contextlib.suppress(asyncio.CancelledError, BaseExceptionGroup):
@@ -124,9 +135,8 @@ class _Row(Out):
 class _Run:
     """The workers of one run, and what they share: changed only between two awaits of one event loop."""
 
-    def __init__(
-        self, requests: Requests, asker: Asker, stop: Stop, keep: Callable[[Request, Outcome], Outcome]
-    ) -> None:
+    def __init__(self, requests: Requests, asker: Asker, stop: Stop, keep: Callable[[Outcome], object]) -> None:
+        self._check = ReplyCheck()
         self._source, self._asker, self._stop, self._keep = _Source(requests), asker, stop, keep
         self.finished: asyncio.Queue[Outcome | None] = asyncio.Queue()
         self._backlog = Backlog()
@@ -149,7 +159,6 @@ class _Run:
                 try:
                     self._asker.on_room = self._look_around
                     await self._read_until_stopped()
-                    self._is_read = True
                     await self._see_out()
                     await self._ask_suspects()
                 finally:
@@ -158,6 +167,11 @@ class _Run:
         finally:
             dropping.cancel()
             self.finished.put_nowait(None)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every row of the source was asked."""
+        return self._is_read and not len(self._backlog) and not self._suspects
 
     def read_by_caller(self) -> None:
         """The caller has taken an outcome: go on if its slowness has held workers back."""
@@ -177,8 +191,11 @@ class _Run:
         stopping = asyncio.create_task(self._stop.asked.wait())
         try:
             await asyncio.wait([reading, stopping], return_when=asyncio.FIRST_COMPLETED)
-            if reading.done():
-                reading.result()
+            if reading.done() and (error := reading.exception()) is not None:
+                if not isinstance(error, Exception):
+                    raise error
+                self._stop.request(error)
+            self._is_read = reading.done() and not self._stop.wanted
         finally:
             reading.cancel()
             stopping.cancel()
@@ -260,7 +277,7 @@ class _Run:
         self._tail.asked += 1
         since = time.monotonic()
         try:
-            outcome = await self._asker.ask(row.request, lane, fate=row.fate)
+            outcome = await ask_checked(partial(self._asker.ask, lane=lane, fate=row.fate), self._check, row.request)
         finally:
             row.workers.discard(worker)
             if not row.workers:
@@ -276,7 +293,8 @@ class _Run:
             return
         if isinstance(outcome, Answer):
             self._learn(row, lane, outcome, since)
-        self.finished.put_nowait(self._keep(row.request, outcome))
+        self._keep(outcome)
+        self.finished.put_nowait(outcome)
 
     def _back(self, row: _Row) -> None:
         self._out.discard(row)
@@ -315,9 +333,8 @@ class _Run:
             await asyncio.sleep(0)  # now it is out, and counts as the lane's load
 
     async def _ask_suspects(self) -> None:
-        for request in self._suspects:
-            if self._stop.wanted:
-                return
+        while self._suspects and not self._stop.wanted:
+            request = self._suspects.pop(0)
             row = _Row(request, None)
             row.fate.deaths_allowed = 1
             self._out.add(row)

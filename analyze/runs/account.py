@@ -1,0 +1,57 @@
+"""The account of a run: how every row of the input has ended. Pure; knows no file.
+
+    read = rejected + ok + failed + left
+
+`failed` is what is recorded as failed now: a row that is asked again leaves it when its new outcome comes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from analyze.records import Answer, FailureKind, Outcome
+from analyze.runs.seen import Known
+
+
+@dataclass(slots=True)
+class Account:
+    """Counts of rows. `before`: of the ok ones, those that an earlier execution has answered."""
+
+    read: int = 0
+    rejected: int = 0
+    elsewhere: int = 0  # rows of other shards, not counted as read
+    ok: int = 0
+    before: int = 0
+    failed: Counter[FailureKind] = field(default_factory=Counter)
+
+    @property
+    def left(self) -> int:
+        return self.read - self.rejected - self.ok - self.failed.total()
+
+    def found(self, known: Known) -> None:
+        """A row of the input has a record already."""
+        if known.failed is None:
+            self.ok += 1
+            self.before += 1
+        else:
+            self.failed[known.failed] += 1
+
+    def ended(self, outcome: Outcome, before: Known | None) -> None:
+        """A row has an outcome; `before` is what was known of it."""
+        if before is not None and before.failed is not None:
+            self.failed[before.failed] -= 1
+        if isinstance(outcome, Answer):
+            self.ok += 1
+        else:
+            self.failed[outcome.kind] += 1
+
+    def counts(self) -> dict[str, int]:
+        failed = {kind: count for kind, count in self.failed.items() if count}
+        return {
+            "read": self.read,
+            "ok": self.ok,
+            "failed": sum(failed.values()),
+            "rejected": self.rejected,
+            "left": self.left,
+        }

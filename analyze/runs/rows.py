@@ -1,0 +1,126 @@
+"""The rows of an input as requests: checked, named, those that cannot be used set aside. Knows no journal, no server.
+
+Input ──> chunk ──> template? ──> fields ──> ids ──> shard? ──> requests
+            └──────────────┴───> on_bad(line, reason, raw)
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from analyze.errors import InputError
+from analyze.files import whole_file
+from analyze.records import Request, to_json
+from analyze.runs.account import Account
+from analyze.runs.ids import Fields, RowIds, fields_of, requests_of
+from analyze.runs.inputs import Bad, Input
+from analyze.runs.plan import chunks
+from analyze.runs.reading import read_in_thread
+
+Chunk = Sequence[tuple[int, Any]]
+OnBad = Callable[[int, str, str], None]
+
+RAW_KEPT = 2000
+
+
+class RequestMaker(Protocol):
+    """What turns a row of a table into a request. Raises ValueError where it cannot."""
+
+    def request(self, row: Any) -> Mapping[str, Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """The `number`th (from 1) of `count` parts of an input. A row's id alone tells its part, not its place."""
+
+    number: int
+    count: int
+
+    def has(self, row_id: str) -> bool:
+        return int(sha256(row_id.encode(errors="surrogatepass")).hexdigest()[:15], 16) % self.count == self.number - 1
+
+
+class Rows:
+    """One pass over an input."""
+
+    def __init__(
+        self,
+        source: Input,
+        *,
+        template: RequestMaker | None = None,
+        limit: int | None = None,
+        shard: Shard | None = None,
+        account: Account | None = None,
+        on_bad: OnBad | None = None,
+    ) -> None:
+        """`limit`: only the first rows. `on_bad` is told of rows that cannot be used; without it each is InputError."""
+        self.source = source
+        self._template, self._limit, self._shard = template, limit, shard
+        self._account, self._on_bad = account or Account(), on_bad
+        self._ids = RowIds()
+
+    def requests(self) -> Iterator[Request]:
+        for chunk in chunks(self._values()):
+            yield from self.of(chunk)
+
+    async def chunks_as_they_come(self) -> AsyncIterator[list[Request]]:
+        """Yield requests of an input that may keep its reader waiting."""
+        async for chunk in read_in_thread(self._values()):
+            yield self.of(chunk)
+
+    def _values(self) -> Iterator[tuple[int, Any]]:
+        return islice(self.source.rows(), self._limit)
+
+    def of(self, chunk: Chunk) -> list[Request]:
+        """Return the requests that some rows are."""
+        fields = [made for number, value in chunk if (made := self._fields(number, value)) is not None]
+        named = requests_of(fields, self._ids)
+        if self._shard is None:
+            return named
+        mine = [request for request in named if self._shard.has(request.id)]
+        self._account.elsewhere += len(named) - len(mine)
+        return mine
+
+    def _fields(self, number: int, value: Any) -> Fields | None:
+        try:
+            if isinstance(value, Bad):
+                raise ValueError(value.reason)
+            return fields_of(value if self._template is None else self._template.request(value))
+        except ValueError as error:
+            if self._on_bad is None:
+                cure = "correct the line, or leave such lines out with --skip-bad"
+                raise InputError(str(error), path=self.source.name, line=number, cure=cure) from error
+            self._account.read += 1
+            self._account.rejected += 1
+            raw = value.raw if isinstance(value, Bad) else to_json(value).decode()
+            self._on_bad(number, str(error), raw[:RAW_KEPT])
+            return None
+
+
+class Rejects:
+    """The list of rows that cannot be used, written as they come, in place of that of an earlier execution."""
+
+    def __init__(self, path: Path, source: str) -> None:
+        self._path, self._source = path, source
+        self._opened: AbstractContextManager[IO[Any]] | None = None
+        self._file: IO[Any] | None = None
+
+    def add(self, line: int, reason: str, raw: str) -> None:
+        if self._file is None:
+            self._opened = whole_file(self._path, "wb")
+            self._file = self._opened.__enter__()
+        self._file.write(to_json({"file": self._source, "line": line, "reason": reason, "raw": raw}) + b"\n")
+
+    def close(self) -> None:
+        """Let the list take its place; where there is none to list, there is no file."""
+        if self._opened is not None:
+            self._opened.__exit__(None, None, None)
+        else:
+            with suppress(FileNotFoundError):
+                self._path.unlink()
