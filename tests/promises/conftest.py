@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -82,6 +84,18 @@ def account(out: str) -> dict[str, int]:
     (read,) = re.findall(r"([\d,]+) rows read", said)
     counts = {name: int(count.replace(",", "")) for count, name in COUNT.findall(said)}
     return {"read": int(read.replace(",", "")), **counts}
+
+
+def new_folder() -> tempfile.TemporaryDirectory[str]:
+    """A folder in memory, where there is one: these tests sync files ten thousand times, at 5 ms on a busy disk."""
+    memory = Path("/dev/shm")
+    return tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None, prefix="promises-")
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    with new_folder() as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ left the files, the same command is given again; what it ends in is compared wit
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,7 @@ import pytest
 from aiohttp import web
 
 from tests.fake_vllm import FakeVLLM, chat_reply
-from tests.promises.conftest import Row, as_new, asked, name_of, question, row, strictly, write
+from tests.promises.conftest import Row, as_new, asked, name_of, new_folder, question, row, strictly, text_of, write
 from tests.promises.crashing_files import Crash, Disk, Files, crashes, files_in, put_files, read_trace
 from tests.promises.warm import Ended, Warm
 
@@ -78,11 +78,11 @@ SCENARIOS = [
 
 
 class Workplace:
-    """A folder, two servers and a warm parent, for one run at a time. The paths in it are relative, so that runs in two
+    """A folder and two servers, for one run at a time. The paths in it are relative, so that runs in two
     workplaces leave the same files."""
 
-    def __init__(self, place: Path, servers: Sequence[FakeVLLM]) -> None:
-        self.place, self.servers, self.warm = place, servers, Warm(parents=2)
+    def __init__(self, place: Path, servers: Sequence[FakeVLLM], warm: Warm) -> None:
+        self.place, self.servers, self.warm = place, servers, warm
         self.output, self.streams = place / "output", place / "streams"
         for folder in (place, self.output, self.streams):
             folder.mkdir()
@@ -105,15 +105,8 @@ class Workplace:
         else:
             argv = [f"output/{ANSWERS}", "requests.jsonl", *urls]
         first = [] if trace is None else ["tests.promises.crashing_files:record", str(self.output), str(trace)]
-        started = self.warm.start(
-            argv,
-            folder=self.place,
-            streams=self.streams,
-            first=first,
-            module=scenario.module,
-            env={"ANALYZE_LANG": "en"},
-        )
-        return started.wait()
+        options = {"folder": self.place, "streams": self.streams, "env": {"ANALYZE_LANG": "en"}}
+        return self.warm.start(argv, first=first, module=scenario.module, **options).wait()
 
     def _refusal(self, scenario: Scenario) -> Callable[[Row], int | None]:
         def refuse(body: Row) -> int | None:
@@ -164,7 +157,7 @@ def _outcomes(files: Files) -> dict[str, list[object]]:
     """Return what each row has come to, a line each."""
     ends: dict[str, list[object]] = {}
     for line in _lines(files):
-        end = line["error"] and line["error"]["code"] or line["response"]["body"]["choices"][0]["message"]["content"]
+        end = text_of(line) if line["error"] is None else line["error"]["code"]
         ends.setdefault(name_of(line), []).append((line["asked"], end))
     return ends
 
@@ -197,12 +190,9 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def workplaces(tmp_path_factory: pytest.TempPathFactory, shared_servers: list[FakeVLLM]) -> Any:
-    places = tmp_path_factory.mktemp("crashes")
-    made = [Workplace(places / str(n), shared_servers[2 * n : 2 * n + 2]) for n in range(2)]
-    yield made
-    for place in made:
-        place.warm.close()
+def workplaces(shared_servers: list[FakeVLLM], warm: Warm) -> Iterator[list[Workplace]]:
+    with new_folder() as places:
+        yield [Workplace(Path(places) / str(n), shared_servers[2 * n : 2 * n + 2], warm) for n in range(2)]
 
 
 @pytest.fixture(scope="module")

@@ -89,7 +89,7 @@ def test_a_link_to_an_output_is_the_same_output(batch: Batch) -> None:
 
 
 @pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
-def test_where_locks_do_not_work_the_run_says_so_and_goes_on(batch: Batch, code: int) -> None:
+def test_without_working_locks_the_run_says_so_and_goes_on(batch: Batch, code: int) -> None:
     write(batch.input, [row(number) for number in range(3)])
     ended = batch.run(first=[NO_LOCKS, code])
     assert ended.code == 0, ended.err
@@ -106,9 +106,7 @@ def test_where_locks_do_not_work_a_holder_that_lives_is_still_respected(
 
 
 @pytest.mark.parametrize("first", [(NO_LOCKS, errno.ENOLCK), (IDLE_LOCKS,)])
-def test_where_locks_do_not_work_a_holder_that_is_dead_is_in_nobodys_way(
-    batch: Batch, first: tuple[object, ...]
-) -> None:
+def test_without_working_locks_a_holder_that_is_dead_is_in_nobodys_way(batch: Batch, first: tuple[object, ...]) -> None:
     with at_work(batch, *first) as process:
         process.kill()
         process.wait()

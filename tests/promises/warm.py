@@ -219,7 +219,7 @@ def _run(job: dict[str, Any]) -> None:
         code = 0
     except SystemExit as end:
         code = end.code
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - as Python does at its top level
         traceback.print_exc()
     finally:
         for stream in (sys.stdout, sys.stderr):
