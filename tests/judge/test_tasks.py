@@ -188,6 +188,13 @@ def test_one_broken_line_does_not_turn_the_others_into_mojibake(tmp_path: Path) 
     assert "neither UTF-8 nor GB18030" in bad[0].reason and bad[0].line == 2
 
 
+@pytest.mark.parametrize("shift", range(3))
+def test_a_first_line_longer_than_the_sample_is_not_taken_for_another_encoding(tmp_path: Path, shift: int) -> None:
+    prompt = "x" * shift + "好" * 100_000
+    line = json.dumps(changed(prompt=prompt), ensure_ascii=False)
+    assert [task.prompt for task in read_tasks(write(tmp_path, line))] == [prompt]
+
+
 def test_a_line_separator_inside_a_value_is_no_line_break(tmp_path: Path) -> None:
     (task,) = read_tasks(write(tmp_path, changed(prompt="a\u2028b\u2029c\x85d")))
     assert task.prompt == "a\u2028b\u2029c\x85d"

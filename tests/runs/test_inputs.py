@@ -454,6 +454,15 @@ def test_a_damaged_parquet_file_is_told_after_the_rows_before(parquet):
     assert found == [] and "cannot be read as Parquet after row 0" in str(error)
 
 
+def test_memory_does_not_grow_with_a_row_group(parquet):
+    import pyarrow
+
+    path = parquet({"a": [os.urandom(500).hex() for _ in range(30_000)]}, row_group_size=10**9)
+    before = pyarrow.total_allocated_bytes()
+    held = max(pyarrow.total_allocated_bytes() for number, _ in Input(path).rows() if number % 1000 == 0)
+    assert held - before < 8_000_000 < path.stat().st_size / 2
+
+
 def test_without_pyarrow_the_cure_is_named(parquet, monkeypatch):
     path = parquet({"a": [1]})
     monkeypatch.setitem(sys.modules, "pyarrow", None)

@@ -1,0 +1,81 @@
+"""Requests from a user's table: a Jinja template says what to ask about a row, the row's columns fill it in.
+
+    {"id": 7, "title": "…"} ── prompt.j2: "Translate: {{ title }}" ──> {"id": "7", "body": {"messages": […]}}
+What the columns hold is text for the model, never template. Knows nothing of files of rows.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError
+from jinja2.sandbox import SandboxedEnvironment
+
+from analyze.errors import InputError, UsageError
+from analyze.files import input_errors, strictness, text_encoding
+from analyze.records import Body
+
+ID_COLUMNS = ("custom_id", "task_id", "id")
+GROUP_COLUMN = "group"
+NAMES_SHOWN = 20
+
+
+class Template:
+    """A prompt to be filled in. `fields` are further fields of each body: temperature, max_tokens, response_format ...
+
+    A template sees each column by its name, and all of them as `row`: `{{ row["first name"] }}`. Raises InputError
+    for a file that is missing, unreadable or no template.
+    """
+
+    def __init__(self, path: str | Path, fields: Mapping[str, Any] | None = None) -> None:
+        self._fields = dict(fields or {})
+        if "messages" in self._fields:
+            raise UsageError("the body holds messages, which the template writes", cure="leave them out of the body")
+        name = os.fspath(path)
+        # A stranger's template must not reach Python; quotes and < in a prompt stay what they are.
+        environment = SandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
+        try:
+            self._template = environment.from_string(_text_of(name))
+        except TemplateSyntaxError as error:
+            cure = "correct it; {% raw %}…{% endraw %} around text that is meant to hold {{, {% or {#"
+            raise InputError(f"no template: {error.message}", path=name, line=error.lineno, cure=cure) from error
+
+    def request(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the request of one row: `{"id"?, "group"?, "body"}`. Raises ValueError where there is none."""
+        if not isinstance(row, Mapping):
+            raise ValueError(f"a row must be an object with named values, not {type(row).__name__}")
+        body: Body = {**self._fields, "messages": [{"role": "user", "content": self._text(row)}]}
+        own = next((value for name in ID_COLUMNS if (value := _name_in(row, name))), None)
+        named = {"id": own, "group": _name_in(row, GROUP_COLUMN)}
+        return {**{key: value for key, value in named.items() if value}, "body": body}
+
+    def _text(self, row: Mapping[str, Any]) -> str:
+        try:
+            return self._template.render({"row": row, **row})
+        except UndefinedError as error:
+            names = ", ".join(list(row)[:NAMES_SHOWN]) + (", ..." if len(row) > NAMES_SHOWN else "")
+            raise ValueError(f"the template asks for what the row lacks: {error.message}; it has: {names}") from error
+        except Exception as error:  # whatever Python says of what a template does with a row's values
+            raise ValueError(f"the template fails on this row: {type(error).__name__}: {error}") from error
+
+
+def _name_in(row: Mapping[str, Any], column: str) -> str | None:
+    """Return the row's name in this column as text; None where it is empty or missing."""
+    value = row.get(column)
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str | int) or isinstance(value, bool):
+        raise ValueError(f"its {column} is {value!r}, neither text nor a whole number")
+    return str(value)
+
+
+def _text_of(name: str) -> str:
+    with input_errors(name), open(name, "rb") as file:
+        encoding = text_encoding(file, name)
+        try:
+            return file.read().decode(encoding, strictness(encoding))
+        except UnicodeDecodeError as error:
+            raise InputError("neither UTF-8 nor GB18030 text", path=name, cure="save it as UTF-8") from error
