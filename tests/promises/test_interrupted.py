@@ -1,0 +1,135 @@
+"""Ctrl-C, SIGTERM, a second Ctrl-C, a closed console: nothing recorded is lost, and it is said how to go on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.promises.conftest import Batch, account, lines, row, until, write
+from tests.promises.warm import ROOT, Process
+
+ROWS, IN_FLIGHT = 300, 8
+
+
+def at_work(batch: Batch) -> Process:
+    write(batch.input, [row(number) for number in range(ROWS)])
+    for server in batch.servers:
+        server.delay_s = 0.2
+    process = batch.start("--in-flight", str(IN_FLIGHT))
+    until(lambda: len(batch.asked) >= 3 * IN_FLIGHT)
+    return process
+
+
+def finish(batch: Batch) -> None:
+    """The same command, at quick servers, to the end."""
+    for server in batch.servers:
+        server.delay_s, server.mode = 0.0, "ok"
+    assert batch.run().code == 0
+    assert batch.answers == {f"row-{n}": f"answer to question {n}" for n in range(ROWS)}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_lets_what_is_in_flight_finish_and_says_how_to_continue(
+    batch: Batch, number: signal.Signals
+) -> None:
+    process = at_work(batch)
+    os.kill(process.pid, number)
+    ended = process.wait()
+    assert ended.code == 130, ended.err
+    assert "Traceback" not in ended.err
+    assert f"continue with: python -m analyze.batch -i {batch.input} -o {batch.output}" in ended.err
+    assert len(batch.asked) < ROWS
+    assert len(lines(batch.output)) == len(batch.asked), "what was in flight is recorded"
+    finish(batch)
+    assert len(batch.asked) == ROWS, "nothing was asked twice"
+
+
+def test_a_second_ctrl_c_stops_at_once(batch: Batch) -> None:
+    process = at_work(batch)
+    recorded = len(lines(batch.output))
+    for server in batch.servers:
+        server.mode = "never"
+    process.interrupt()
+    until(lambda: "Ctrl-C again" in process.err)
+    process.interrupt()
+    ended = process.wait(timeout_s=8)
+    assert ended.code == 130, ended.err
+    assert "continue with: python -m analyze.batch" in ended.err and "Traceback" not in ended.err
+    assert len(lines(batch.output)) >= recorded
+    finish(batch)
+    assert len(batch.asked) <= ROWS + IN_FLIGHT
+
+
+def test_an_interrupted_run_accounts_for_what_it_has_read(batch: Batch) -> None:
+    process = at_work(batch)
+    process.interrupt()
+    ended = process.wait()
+    counts = account(ended.out)
+    assert counts["ok"] == len(lines(batch.output))
+    assert sum(count for name, count in counts.items() if name != "read") == counts["read"]
+
+
+def command(batch: Batch, *flags: str) -> list[str]:
+    return [sys.executable, "-m", "analyze.batch", *map(str, batch.argv(*flags))]
+
+
+def environment(**more: str) -> dict[str, str]:
+    folder = str(Path(sys.executable).parent)
+    return {**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{folder}:{os.environ['PATH']}", **more}
+
+
+def test_the_command_that_is_printed_continues_the_run_as_it_stands(batch: Batch) -> None:
+    """Typed into a shell, word for word; file names with blanks and quotes included."""
+    batch.input = batch.input.with_name("it's the input.jsonl")
+    batch.output = batch.folder / "the output.jsonl"
+    write(batch.input, [row(number) for number in range(ROWS)])
+    for server in batch.servers:
+        server.delay_s = 0.2
+    process = subprocess.Popen(
+        command(batch, "--in-flight", str(IN_FLIGHT)), env=environment(), text=True, stderr=subprocess.PIPE
+    )
+    until(lambda: len(batch.asked) >= IN_FLIGHT)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130, err
+    (printed,) = [line.split("continue with: ")[1] for line in err.splitlines() if "continue with: " in line]
+    for server in batch.servers:
+        server.delay_s = 0.0
+    done = subprocess.run(["bash", "-c", printed], env=environment(), capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    assert len(batch.answers) == ROWS
+    assert len(batch.asked) == ROWS
+
+
+@pytest.mark.parametrize("reader", ["head -n 1", "true"])
+def test_a_reader_that_goes_away_costs_no_answer(batch: Batch, reader: str) -> None:
+    write(batch.input, [row(number) for number in range(20)])
+    for server in batch.servers:
+        server.delay_s = 0.1
+    piped = subprocess.run(
+        ["bash", "-c", f'"$@" | {reader}; echo "${{PIPESTATUS[0]}}" >&2', "_", *command(batch, "--in-flight", "4")],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert "Traceback" not in piped.stderr and "Exception ignored" not in piped.stderr
+    assert len(batch.answers) == len(lines(batch.output)) <= 20
+    recorded = len(lines(batch.output))
+    assert recorded >= len(batch.asked) - 4
+    assert batch.run().code == 0
+    assert len(batch.answers) == 20
+    assert len(batch.asked) <= 20 + 4
+
+
+def test_a_terminal_that_is_closed_is_no_worse_than_a_kill(batch: Batch) -> None:
+    process = at_work(batch)
+    os.kill(process.pid, signal.SIGHUP)
+    process.wait()
+    finish(batch)
+    assert len(batch.asked) <= ROWS + IN_FLIGHT
