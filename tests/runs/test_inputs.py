@@ -13,7 +13,7 @@ import sys
 import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from itertools import islice
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from analyze.errors import InputError, UsageError
@@ -161,6 +161,26 @@ def test_an_input_without_rows_is_refused(tmp_path, name, data):
 def test_a_binary_file_is_refused_by_name(tmp_path, name, data):
     with pytest.raises(InputError, match=f"{name}: is a binary file"):
         read(tmp_path, data, name)
+
+
+pieces = st.sampled_from([*b'[]{}",:\n\r\t\\ 1e.;', *"好".encode(), *"好".encode("gb18030"), 0, 0xFF, 0xFE])
+
+
+@given(
+    st.lists(pieces, max_size=40).map(bytes) | st.binary(max_size=40), st.sampled_from(["jsonl", "json", "csv", "tsv"])
+)
+@example(b"\xff\xfe", "csv")
+@example(b"\xef\xbb\xbf[", "json")
+@example(b"PAR1", "jsonl")
+@example(b"\x1f\x8b", "json")
+def test_whatever_a_file_holds_it_is_rows_or_unusable(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes, ending: str
+):
+    path = tmp_path_factory.getbasetemp() / f"any.{ending}"
+    path.write_bytes(data)
+    with suppress(InputError):
+        numbers = [number for number, _ in Input(path).rows()]
+        assert numbers == sorted(set(numbers)) and numbers[0] >= 1
 
 
 # --- lines of JSON ---
