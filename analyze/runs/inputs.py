@@ -379,8 +379,8 @@ def _no_json(problem: str, text: str, at: int) -> ValueError:
 def _csv_rows(text: BufferedReader[Any], encoding: str, name: str, *, delimiters: str) -> Iterator[Row]:
     """Rows of a table in text, its delimiter the one of `delimiters` that gives the header most columns."""
     csv.field_size_limit(LONGEST_ROW)  # 131,072 otherwise; the limit is one for the whole process
-    first_line = text.peek().decode(encoding, "replace").lstrip().partition("\n")[0]
-    delimiter = max(delimiters, key=lambda each: len(next(csv.reader([first_line], delimiter=each), [])))
+    first_line = text.peek().decode(encoding, "replace").lstrip().splitlines()[:1]
+    delimiter = max(delimiters, key=lambda each: len(next(csv.reader(first_line, delimiter=each), [])))
     lines = _TableLines(decoded_lines(text, encoding), name)
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     header: list[str] = []

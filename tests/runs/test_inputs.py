@@ -170,6 +170,7 @@ pieces = st.sampled_from([*b'[]{}",:\n\r\t\\ 1e.;', *"好".encode(), *"好".enco
     st.lists(pieces, max_size=40).map(bytes) | st.binary(max_size=40), st.sampled_from(["jsonl", "json", "csv", "tsv"])
 )
 @example(b"\xff\xfe", "csv")
+@example(b"a\rb", "csv")
 @example(b"\xef\xbb\xbf[", "json")
 @example(b"PAR1", "jsonl")
 @example(b"\x1f\x8b", "json")
