@@ -27,7 +27,7 @@ from analyze.errors import EXIT_OK, EXIT_SOME_FAILED, UsageError
 from analyze.files import clear_leftovers, whole_file
 from analyze.lang import Lang, language
 from analyze.prefixes import prompt_bytes
-from analyze.records import Answer, Outcome, Request
+from analyze.records import Request
 from analyze.runs.account import Account
 from analyze.runs.askers import FleetAsker
 from analyze.runs.command import (
@@ -42,17 +42,18 @@ from analyze.runs.command import (
     run_command,
 )
 from analyze.runs.duplicates import Duplicates
+from analyze.runs.ending import last_lines
 from analyze.runs.index import Index
 from analyze.runs.inputs import Input
 from analyze.runs.journal import Journal, RunLock, offsets, seen_in
 from analyze.runs.manifest import new_manifest, read_manifest, utc_now, write_manifest
 from analyze.runs.plan import Plan
-from analyze.runs.progress import Progress
+from analyze.runs.progress import ProgressLine, Standing
 from analyze.runs.rows import Rejects, Rows, Shard
 from analyze.runs.runner import Requests, Stop
 from analyze.runs.seen import Seen
 from analyze.runs.session import Limits, ask_left, settle
-from analyze.runs.tally import Tally
+from analyze.runs.tally import Tally, manifest_fields
 from analyze.runs.templates import Template
 
 T = TypeVar("T")
@@ -75,7 +76,6 @@ TEXTS: dict[Lang, dict[str, str]] = {
         "first": "the first request that would be asked, {id} ({url}):",
         "dry": "{read} rows read: {ok} answered before, {failed} failed before, {rejected} rejected; "
         "{left} would be asked, about {tokens:,} prompt tokens (4 bytes each)",
-        "sum": "{read} rows read: {ok} ok ({before} of them before), {failed} failed, {rejected} rejected, {left} left",
         "answers": "answers:  {path}",
         "failures": "failures: {path} ({kinds})",
         "rejects": "rejects:  {path}",
@@ -89,7 +89,6 @@ TEXTS: dict[Lang, dict[str, str]] = {
         "first": "将要发出的第一个请求，{id}（{url}）:",
         "dry": "共读取 {read} 行: 此前成功 {ok}，此前失败 {failed}，拒收 {rejected}；将要请求 {left} 行，"
         "约 {tokens:,} 个提示 token（按每 4 字节一个计）",
-        "sum": "共读取 {read} 行: 成功 {ok}（其中此前 {before}），失败 {failed}，拒收 {rejected}，剩余 {left}",
         "answers": "结果: {path}",
         "failures": "失败: {path}（{kinds}）",
         "rejects": "拒收: {path}",
@@ -142,6 +141,7 @@ class Job:
     dedupe: bool
     ordered: bool
     dry_run: bool
+    log_json: bool
     lang: Lang
 
     def rows(self, source: Input, account: Account | None = None, rejects: Rejects | None = None) -> Rows:
@@ -197,6 +197,7 @@ class Execution:
         self._account, self._tally = Account(), Tally()
         self._duplicates = Duplicates() if job.dedupe else None
         self._is_all_read = False
+        self._began = time.monotonic()
         self._manifest = new_manifest(
             "batch",
             engine="fleet",
@@ -227,18 +228,21 @@ class Execution:
             self._end()
         if self._account.left or not self._is_all_read:
             raise interrupted(job.lang)
-        counts = self._account.counts()
-        return EXIT_SOME_FAILED if counts["failed"] or counts["rejected"] else EXIT_OK
+        return EXIT_SOME_FAILED if self._account.failed.total() or self._account.rejected else EXIT_OK
 
     async def _ask(self, rejects: Rejects) -> None:
         job, account = self._job, self._account
         plan = Plan(self._journal.seen, account, retry_failed=job.retry_failed, duplicates=self._duplicates)
-        progress = Progress(self._texts["label"], None, job.lang)
+        fleet = self._asker.core.fleet
+        progress = ProgressLine(
+            self._texts["label"],
+            job.lang,
+            self._tally,
+            self._standing,
+            loads=lambda: fleet.instances,
+            log_json=job.log_json,
+        )
         stop = Stop(on_first=lambda: progress.note(self._texts["stopping"]))
-
-        def hear(outcome: Outcome) -> None:
-            self._tally.add(outcome)
-            progress.add(ok=isinstance(outcome, Answer))
 
         left = self._left(job.rows(self._source, account, rejects), plan)
         try:
@@ -250,12 +254,30 @@ class Execution:
                     account,
                     stop=stop,
                     progress=progress,
-                    on_outcome=hear,
+                    on_outcome=self._tally.add,
                     limits=job.limits,
                 )
             self._answer_duplicates()
         finally:
             progress.close()
+
+    def _standing(self) -> Standing:
+        account = self._account
+        if self._is_all_read:
+            left: float | None = account.left
+        else:
+            left = self._left_by_bytes()
+        return Standing(account.ok, account.failed.total(), left, is_exact=self._is_all_read)
+
+    def _left_by_bytes(self) -> float | None:
+        """Estimate the rows left by what has been read of the file; what is not read yet is taken for alike."""
+        account, fraction = self._account, self._source.fraction_read
+        if not fraction or not account.read:
+            return None
+        total = account.read / fraction
+        if self._job.limit is not None:
+            total = min(total, self._job.limit)
+        return total - account.read + account.left
 
     def _left(self, rows: Rows, plan: Plan) -> Requests:
         if not self._source.can_be_read_again:
@@ -280,20 +302,31 @@ class Execution:
     def _end(self) -> None:
         """Say how every row has ended, and write it down."""
         job, account = self._job, self._account
-        counts = account.counts()
         is_over = self._is_all_read and not account.left
-        _say_end(job, counts, account)
-        self._manifest["input"] |= {"sha256": self._source.sha256, "rows": account.read if self._is_all_read else None}
-        write_manifest(
-            job.paths.manifest,
-            {
-                **self._manifest,
-                "usage": self._tally.usage(),
-                "instances": self._tally.instances(),
-                "counts": counts,
-                "finished": utc_now() if is_over else None,
-            },
+        fleet, seconds = self._asker.core.fleet, time.monotonic() - self._began
+        uses = fleet.uses(time.monotonic())
+        self._say_files()
+        lines = last_lines(
+            account,
+            self._tally,
+            self._tally.parts(uses),
+            seconds,
+            job.lang,
+            in_flight=job.in_flight,
+            is_all_read=self._is_all_read,
         )
+        print("\n".join(lines))
+        self._manifest["input"] |= {"sha256": self._source.sha256, "rows": account.read if self._is_all_read else None}
+        ended = {"counts": account.counts(), "finished": utc_now() if is_over else None}
+        write_manifest(job.paths.manifest, {**self._manifest, **manifest_fields(self._tally, uses, seconds), **ended})
+
+    def _say_files(self) -> None:
+        texts, paths, failed = self._texts, self._job.paths, self._account.failed
+        print(texts["answers"].format(path=paths.answers))
+        if kinds := sorted(kind for kind, count in failed.items() if count):
+            print(texts["failures"].format(path=paths.failures, kinds=", ".join(kinds)))
+        if self._account.rejected:
+            print(texts["rejects"].format(path=paths.rejects))
 
 
 def for_a_while(items: Iterable[T], seconds: float) -> Iterator[T]:
@@ -320,7 +353,8 @@ def dry_run(job: Job) -> int:
         print(texts["first"].format(id=first.id, url=first.url))
         print(printable(orjson.dumps(first.body, option=orjson.OPT_INDENT_2).decode()[:SHOWN_CHARS]))
     tokens = prompt_bytes_left // BYTES_PER_TOKEN
-    print(texts["dry"].format(**account.counts() | {"left": left}, tokens=tokens))
+    counts = account.counts() | {"failed": account.failed.total(), "left": left}
+    print(texts["dry"].format(**counts, tokens=tokens))
     return EXIT_OK
 
 
@@ -330,17 +364,6 @@ def _say_servers(asker: FleetAsker, texts: dict[str, str]) -> None:
     for instance in fleet.instances:
         if not instance.is_up:
             print(printable(texts["down"].format(url=instance.url, problem=instance.reason)))
-
-
-def _say_end(job: Job, counts: dict[str, int], account: Account) -> None:
-    texts = TEXTS[job.lang]
-    print(texts["answers"].format(path=job.paths.answers))
-    if counts["failed"]:
-        kinds = sorted(kind for kind, count in account.failed.items() if count)
-        print(texts["failures"].format(path=job.paths.failures, kinds=", ".join(kinds)))
-    if counts["rejected"]:
-        print(texts["rejects"].format(path=job.paths.rejects))
-    print(texts["sum"].format(**counts, before=account.before))
 
 
 def put_in_order(path: Path, requests: Iterable[Request]) -> None:
@@ -383,6 +406,7 @@ def parse(argv: Sequence[str]) -> Job | settings.Settings:
     add("--dedupe", action="store_true", help="ask once what several rows ask alike, and answer each of them")
     add("--ordered", action="store_true", help="put the finished output in the input's order")
     add("--dry-run", action="store_true", help="show the first request and count the rest; ask nothing")
+    add("--log-json", action="store_true", help="tell the progress in lines of JSON")
     add_settings(parser, SETTINGS, lang)
     args = parser.parse_args(argv)
     resolved = flags_of(args, SETTINGS)
@@ -413,6 +437,7 @@ def parse(argv: Sequence[str]) -> Job | settings.Settings:
         dedupe=args.dedupe,
         ordered=args.ordered,
         dry_run=args.dry_run,
+        log_json=args.log_json,
         lang=language(resolved[settings.ANALYZE_LANG]),
     )
 

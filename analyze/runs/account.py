@@ -1,8 +1,9 @@
 """The account of a run: how every row of the input has ended. Pure; knows no file.
 
-    read = rejected + ok + failed + left
+    read = rejected + ok + invalid + failed + left
 
-`failed` is what is recorded as failed now: a row that is asked again leaves it when its new outcome comes.
+Failures are those recorded now: a row that is asked again leaves them when its new outcome comes. `invalid` are those
+that a server can never answer as they are.
 """
 
 from __future__ import annotations
@@ -23,7 +24,11 @@ class Account:
     elsewhere: int = 0  # rows of other shards, not counted as read
     ok: int = 0
     before: int = 0
-    failed: Counter[FailureKind] = field(default_factory=Counter)
+    failed: Counter[FailureKind] = field(default_factory=Counter)  # of every kind
+
+    @property
+    def invalid(self) -> int:
+        return self.failed["invalid"] + self.failed["too_long"]
 
     @property
     def left(self) -> int:
@@ -47,11 +52,12 @@ class Account:
             self.failed[outcome.kind] += 1
 
     def counts(self) -> dict[str, int]:
-        failed = {kind: count for kind, count in self.failed.items() if count}
+        """Return the account as manifests hold it."""
         return {
             "read": self.read,
             "ok": self.ok,
-            "failed": sum(failed.values()),
+            "invalid": self.invalid,
+            "failed": self.failed.total() - self.invalid,
             "rejected": self.rejected,
             "left": self.left,
         }
