@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from benchmarks import cost, fit, makespan, peers, results, soak
+from benchmarks import cost, first_request, fit, journaling, makespan, memory, peers, results, resume, scale, soak
 from benchmarks.results import Section
 
 SECTIONS: dict[str, Callable[[], Section]] = {
@@ -21,6 +21,11 @@ SECTIONS: dict[str, Callable[[], Section]] = {
     "faults": makespan.faults,
     "gone": makespan.gone,
     "soak": soak.soak,
+    "journaling": journaling.journaling,
+    "resume": resume.resume,
+    "first-request": first_request.first_request,
+    "memory": memory.memory,
+    "scale": scale.scale,
 }
 
 

@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import aiohttp
 import pytest
 
 from analyze.servers import load_of
-from benchmarks import ideal, results, soak, workloads
+from benchmarks import (
+    command,
+    first_request,
+    ideal,
+    journaling,
+    memory,
+    results,
+    resume,
+    scale,
+    soak,
+    workloads,
+)
 from benchmarks.engine import BLOCK_TOKENS, Engine, Profile, Sequence, sequence_of
 from benchmarks.results import Section, Verdict
-from benchmarks.rig import Server, running
+from benchmarks.rig import Failed, Server, running
 
 # A step is 10 ms, whatever is in it; a prompt token 1 ms more.
 STEP_S, TOKEN_S = 0.010, 0.001
@@ -234,3 +248,51 @@ def test_memory_does_not_grow_with_the_rows_of_a_run() -> None:
     """A short version of `python -m benchmarks soak`. A row of 1 kB that is kept would show as 4 MiB."""
     seen = soak.measured(5_000, 1_000)
     assert seen[5_000] - seen[1_000] < 4
+
+
+# -- a million rows, in short --------------------------------------------------------------------------------------
+
+
+def test_a_command_is_seen_to_use_time_and_memory_and_to_fail() -> None:
+    busy = "import time; kept = b'x' * 50_000_000\nwhile time.process_time() < 0.2: pass"
+    ran = command.run([sys.executable, "-c", busy])
+    assert ran.wall_s > ran.cpu_s >= 0.2 and ran.peak > 50e6
+    assert ran.looks[-1].rss > 50e6 and 0 < ran.looks[-1].cpu_s <= ran.cpu_s
+    with pytest.raises(Failed, match="ended with 3: that was wrong so is the cure"):
+        command.run(
+            [sys.executable, "-c", "print('more'); print('that was wrong\\nso is the cure'); raise SystemExit(3)"]
+        )
+
+
+def test_what_had_been_seen_when_a_share_was_done() -> None:
+    looks = [command.Look(at_s=at, cpu_s=at / 2, rss=10 * at, done=done) for at, done in ((1, 0), (2, 30), (3, 100))]
+    ran = command.Ran(looks=looks)
+    assert [ran.at(share).at_s for share in (0.1, 0.3, 0.5, 1.0)] == [2, 2, 3, 3]
+    assert fmean(scale.by_tenths(ran, rows=10)) == pytest.approx(1000 * 1.5 / 10)
+
+
+def test_a_finished_run_that_was_made_has_nothing_left_and_lines_as_a_real_one(tmp_path: Path) -> None:
+    with running([Server()]) as fleet:
+        requests, answers = resume.finished_run(300, tmp_path, fleet.urls)
+        before = answers.read_bytes()
+        command.run(command.batch(requests, answers, fleet.urls))
+    assert fleet.posts == resume.REALLY_ASKED and answers.read_bytes() == before
+    assert before.count(b"\n") == 300 == len(set(resume.keyed(requests)))
+    assert not list(resume.left_by_hand(requests, answers))
+
+
+def test_the_first_request_is_seen_however_the_input_comes() -> None:
+    taken, _ = first_request.measured(2_000_000, 1, with_peer=False)
+    assert {first_request.SMALL, first_request.PLAIN, first_request.PIPE, first_request.GZIP} <= taken.keys()
+    assert all(0 < first.at_s < first_request.PATIENCE_S for [first] in taken.values())
+
+
+def test_a_run_is_looked_at_from_its_first_to_its_last_row() -> None:
+    ran = memory.asked(2_000, 4_000)
+    assert 0 < ran.at(0.5).at_s < ran.looks[-1].at_s and ran.at(1.0).rss <= ran.peak
+
+
+def test_recording_is_measured_beside_a_script_by_hand() -> None:
+    taken = journaling.measured(1_000, 1)
+    assert taken.keys() == {"journal", "by-hand"}
+    assert all(times["wall_s"] > 0 for rounds in taken.values() for times in rounds)
