@@ -24,7 +24,7 @@ from tests.promises.warm import Ended, Warm
 IN_FLIGHT = 2
 ANSWERS, FAILURES, MANIFEST = "answers.jsonl", "answers.jsonl.failed.jsonl", "answers.jsonl.run.json"
 ROWS = [row(number) for number in range(1, 7)]
-REFUSED = {"question 4": 400}
+REFUSED = {"question 4": 400, "question 6": 400}
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def torn(files: Files) -> Files:
 
 
 def passing(files: Files) -> Files:
-    """Make the failure one that passes."""
+    """Make the failures some that pass."""
     return {**files, FAILURES: files[FAILURES].replace(b'"code":"invalid"', b'"code":"server"')}
 
 
@@ -62,7 +62,8 @@ FIRST = Scenario(
 SCENARIOS = [
     FIRST,
     Scenario("after a torn tail", FIRST.rows, FIRST.flags, FIRST.name, torn, REFUSED),
-    Scenario("after a failure that passes", ROWS, (), FIRST.name, passing),
+    Scenario("after failures that pass", ROWS, (), FIRST.name, passing),
+    Scenario("after failures that pass, one of them torn", ROWS, (), FIRST.name, lambda files: torn(passing(files))),
     Scenario("--retry-failed", [*ROWS, row(7)], ("--retry-failed",), FIRST.name),
     Scenario(
         "--update",

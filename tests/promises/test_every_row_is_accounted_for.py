@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import pytest
+from aiohttp import web
 
 from tests.promises.conftest import Batch, Row, account, lines, name_of, question, row, text_of
 from tests.promises.warm import Ended
@@ -34,8 +36,6 @@ def mixed(batch: Batch) -> Batch:
 
 
 def as_bytes(line: Row) -> bytes:
-    import json
-
     return json.dumps(line).encode()
 
 
@@ -147,8 +147,6 @@ def test_too_many_failures_stop_the_run(batch: Batch) -> None:
 
 
 def test_every_kind_of_failure_says_why(batch: Batch) -> None:
-    from aiohttp import web
-
     async def refuse(request: web.Request, body: Row) -> web.Response:
         return web.json_response({"error": {"message": TOO_LONG}}, status=400)
 

@@ -19,7 +19,7 @@ from tests.fake_vllm import chat_reply
 from tests.promises.conftest import Batch, Row, lines, name_of, question, row, text_of, until, write
 
 CHINESE = "请比较这两段代码的质量"
-TEXTS = [CHINESE, "naïve café 😀", "plain", "a\u2028b\u2029c\u0085d", "tab\tquote\"back\\slash", "\ufeffmark inside"]
+TEXTS = [CHINESE, "naïve café 😀", "plain", "a\u2028b\u2029c\u0085d", 'tab\tquote"back\\slash', "\ufeffmark inside"]
 ROWS = [row(number, text) for number, text in enumerate(TEXTS)]
 LONG = 10 * 2**20
 
@@ -383,7 +383,9 @@ def test_completions_embeddings_and_responses_are_asked_at_their_own_paths(batch
         ended = batch.run()
         assert ended.code == 0, ended.err
     assert sorted(paths) == sorted(bodies)
-    assert {name_of(line): line["response"]["status_code"] for line in lines(batch.output)} == dict.fromkeys(bodies, 200)
+    assert {name_of(line): line["response"]["status_code"] for line in lines(batch.output)} == dict.fromkeys(
+        bodies, 200
+    )
 
 
 def test_the_output_is_what_openais_batches_return(batch: Batch) -> None:
@@ -394,5 +396,3 @@ def test_the_output_is_what_openais_batches_return(batch: Batch) -> None:
     assert line["id"].startswith("batch_req_") and line["error"] is None
     assert set(line["response"]) == {"status_code", "request_id", "body"}
     assert text_of(line) == "answer to question 1"
-
-

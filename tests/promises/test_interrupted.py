@@ -74,6 +74,23 @@ def test_an_interrupted_run_accounts_for_what_it_has_read(batch: Batch) -> None:
     assert sum(count for name, count in counts.items() if name != "read") == counts["read"]
 
 
+def test_interrupted_while_failures_are_asked_again_each_row_has_one_record(batch: Batch) -> None:
+    write(batch.input, [row(number) for number in range(40)])
+    for server in batch.servers:
+        server.refuse = lambda body: 400
+    assert batch.run().code == 1
+    for server in batch.servers:
+        server.refuse, server.delay_s = lambda body: None, 0.2
+    process = batch.start("--retry-failed", "--in-flight", "4")
+    until(lambda: len(batch.answers) >= 8)
+    process.interrupt()
+    ended = process.wait()
+    assert ended.code == 130, ended.err
+    assert len(batch.answers) < 40
+    assert not set(batch.answers) & set(batch.failed)
+    assert len(batch.answers) + len(batch.failed) == 40
+
+
 def command(batch: Batch, *flags: str) -> list[str]:
     return [sys.executable, "-m", "analyze.batch", *map(str, batch.argv(*flags))]
 

@@ -87,6 +87,24 @@ def test_a_journal_of_one_torn_line_begins_anew(batch: Batch) -> None:
     assert batch.answers == {"row-1": "answer to question 1"}
 
 
+def test_a_torn_line_of_a_row_that_left_the_input_is_in_nobodys_way(batch: Batch) -> None:
+    """Nothing is appended then, which would cut it."""
+    for server in batch.servers:
+        server.refuse = lambda body: 400 if body["messages"][0]["content"] in ("question 4", "question 5") else None
+    write(batch.input, [row(number) for number in range(8)])
+    assert batch.run("--in-flight", "1").code == 1
+    for path in (batch.output, batch.failures):
+        path.write_bytes(path.read_bytes()[:-60])
+    for server in batch.servers:
+        server.refuse = lambda body: None
+    write(batch.input, [row(number) for number in range(5)])
+    for flags in (("--ordered",), ("--ordered", "--retry-failed"), ("--update",), ("--dry-run",)):
+        ended = batch.run(*flags)
+        assert ended.code in (0, 1), ended.err
+    assert set(batch.answers) >= {f"row-{n}" for n in range(5)}
+    assert batch.failed == {}
+
+
 def test_a_file_that_is_no_journal_is_left_as_it_is(batch: Batch) -> None:
     write(batch.input, [row(1)])
     for content in (b"notes without a newline", b'{"id": "of somebody else"}\n', b"\n\n", b'{"a": 1}'):
