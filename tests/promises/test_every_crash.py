@@ -36,6 +36,7 @@ class Scenario:
     flags: tuple[str, ...] = ()
     after: str = ""  # the scenario that the output comes from; none: there is no output yet
     damage: Callable[[Files], Files] = lambda files: files
+    is_after_crash: bool = False  # and the output is one that a crash of that scenario has left
     refused: dict[str, int] = field(default_factory=dict)
     delay_s: float = 0.0
     blanks: bool = False
@@ -62,6 +63,7 @@ FIRST = Scenario(
 SCENARIOS = [
     FIRST,
     Scenario("after a torn tail", FIRST.rows, FIRST.flags, FIRST.name, torn, REFUSED),
+    Scenario("after a crash", FIRST.rows, FIRST.flags, FIRST.name, is_after_crash=True, refused=REFUSED),
     Scenario("after failures that pass", ROWS, (), FIRST.name, passing),
     Scenario("after failures that pass, one of them torn", ROWS, (), FIRST.name, lambda files: torn(passing(files))),
     Scenario("--retry-failed", [*ROWS, row(7)], ("--retry-failed",), FIRST.name),
@@ -204,13 +206,20 @@ def runs() -> dict[str, Run]:
 def _uninterrupted(scenario: Scenario, place: Workplace, runs: dict[str, Run]) -> Run:
     if scenario.name not in runs:
         before = next((s for s in SCENARIOS if s.name == scenario.after), None)
-        start = scenario.damage(_uninterrupted(before, place, runs).files) if before else {}
+        start = _left_behind(scenario, _uninterrupted(before, place, runs)) if before else {}
         put_files(place.output, start)
         trace = place.place / "trace"
         trace.unlink(missing_ok=True)
         ended = place.run(scenario, trace=trace)
         runs[scenario.name] = Run(scenario, start, ended, files_in(place.output), read_trace(trace), place.seen_at)
     return runs[scenario.name]
+
+
+def _left_behind(scenario: Scenario, before: Run) -> Files:
+    if not scenario.is_after_crash:
+        return scenario.damage(before.files)
+    littered = max(crashes(before.start, before.trace), key=lambda crash: (len(crash.files), crash.effect))
+    return littered.files
 
 
 @pytest.fixture(scope="module", params=SCENARIOS, ids=lambda scenario: scenario.name)
@@ -310,6 +319,7 @@ def test_a_manifest_and_rejects_are_whole_at_any_instant(story: Story) -> None:
 def test_no_line_but_a_torn_last_one_is_ever_broken(story: Story) -> None:
     for end in story.continued:
         _lines(end.crash.files)
+        assert b"\0" not in b"".join(end.files.values()), f"{end.crash}: a damaged line is still there"
 
 
 def test_nothing_is_left_beside_what_an_uninterrupted_run_leaves(story: Story) -> None:

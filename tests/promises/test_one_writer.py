@@ -114,6 +114,13 @@ def test_without_working_locks_a_holder_that_is_dead_is_in_nobodys_way(batch: Ba
     assert len(batch.answers) == 6
 
 
+def test_on_nfs_locks_work(batch: Batch) -> None:
+    nfs = "tests.promises.wrappers:nfs_locks"
+    with at_work(batch, nfs) as process:
+        refused_for(process, batch.start(first=[nfs]))
+    assert "lock" not in said(batch, process.wait())
+
+
 def test_where_locks_work_nothing_is_said_of_them(batch: Batch) -> None:
     write(batch.input, [row(1)])
     assert "lock" not in said(batch, batch.run())

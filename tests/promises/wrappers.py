@@ -60,3 +60,16 @@ def failing_fsync(good: int) -> None:
         real(fd)
 
     os.fsync = fsync
+
+
+def nfs_locks() -> None:
+    """As on NFS, where an exclusive lock needs a file that is open for writing (flock(2))."""
+    real = fcntl.flock
+
+    def flock(file: Any, operation: int) -> None:
+        is_writable = fcntl.fcntl(file, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
+        if operation & fcntl.LOCK_EX and not is_writable:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        real(file, operation)
+
+    fcntl.flock = flock  # type: ignore[assignment]
