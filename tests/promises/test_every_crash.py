@@ -23,7 +23,10 @@ from tests.promises.warm import Ended, Warm
 
 IN_FLIGHT = 2
 ANSWERS, FAILURES, MANIFEST = "answers.jsonl", "answers.jsonl.failed.jsonl", "answers.jsonl.run.json"
-ROWS = [row(number) for number in range(1, 7)]
+ROWS = [row(number) for number in range(1, 9)]
+FOR_A_SYNC_S = 0.6
+"""With so much time between records, one is synced before the run is over."""
+
 REFUSED = {"question 4": 400, "question 6": 400}
 
 
@@ -58,7 +61,7 @@ FIRST = Scenario(
     [*ROWS, "not a request"],
     ("--skip-bad",),
     refused=REFUSED,
-    delay_s=0.4,  # long enough for an fsync in the middle
+    delay_s=FOR_A_SYNC_S,
 )
 SCENARIOS = [
     FIRST,
@@ -66,16 +69,16 @@ SCENARIOS = [
     Scenario("after a crash", FIRST.rows, FIRST.flags, FIRST.name, is_after_crash=True, refused=REFUSED),
     Scenario("after failures that pass", ROWS, (), FIRST.name, passing),
     Scenario("after failures that pass, one of them torn", ROWS, (), FIRST.name, lambda files: torn(passing(files))),
-    Scenario("--retry-failed", [*ROWS, row(7)], ("--retry-failed",), FIRST.name),
+    Scenario("--retry-failed", [*ROWS, row(9)], ("--retry-failed",), FIRST.name),
     Scenario(
         "--update",
-        [row(1, "another question 1"), row(2), row(3, temperature=0.5), *ROWS[3:], row(7)],
+        [row(1, "another question 1"), row(2), row(3, temperature=0.5), *ROWS[3:], row(9)],
         ("--update",),
         FIRST.name,
         refused=REFUSED,
     ),
     Scenario("--ordered", ROWS, ("--ordered", "--retry-failed"), FIRST.name),
-    Scenario("ask_many", ROWS, refused=REFUSED, delay_s=0.4, module="tests.promises.asks"),
+    Scenario("ask_many", ROWS, refused=REFUSED, delay_s=FOR_A_SYNC_S, module="tests.promises.asks"),
     Scenario("blocks written in any order", ROWS, refused=REFUSED, delay_s=0.2, blanks=True),
 ]
 
