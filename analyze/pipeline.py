@@ -37,13 +37,14 @@ from analyze.records import Answer, Failure, Outcome, Request, to_json
 from analyze.runs.account import Account
 from analyze.runs.askers import Asker, ClientAsker, FleetAsker, connected_asker
 from analyze.runs.command import Parser, add_run_flags, add_settings, flags_of, interrupted, run_command
+from analyze.runs.ending import work_lines
 from analyze.runs.journal import Journal, RunLock, read_outcomes
 from analyze.runs.manifest import Manifest, new_manifest, read_manifest, utc_now, write_manifest
 from analyze.runs.plan import Plan
-from analyze.runs.progress import Progress
+from analyze.runs.progress import ProgressLine, Standing
 from analyze.runs.runner import Stop
 from analyze.runs.session import ask_left, settle
-from analyze.runs.tally import Tally
+from analyze.runs.tally import Part, Tally, manifest_fields
 from analyze.tiny_model import DEMO_MODEL_NAME
 
 if TYPE_CHECKING:
@@ -311,23 +312,29 @@ class Pipeline:
         account, tally = Account(), Tally()
         wanted = list(Plan(journal.seen, account, retry_failed=self._choices.retry_failed).left(judge.requests()))
         tasks = TaskProgress(judge, wanted, journal)
-        progress = Progress(self._texts["label"], len(judge.tasks), self._lang, start=tasks.done)
+        fleet = asker.core.fleet if isinstance(asker, FleetAsker) else None
+        progress = ProgressLine(
+            self._texts["label"],
+            self._lang,
+            tally,
+            tasks.standing,
+            loads=lambda: fleet.instances if fleet else (),
+        )
 
         def hear(outcome: Outcome) -> None:
             tally.add(outcome)
-            for ok in tasks.finished_by(outcome):
-                progress.add(ok=ok)
+            tasks.ended(outcome)
 
+        began = time.monotonic()
         try:
             with self._stop.on_signals():
                 await ask_left(wanted, asker, journal, account, stop=self._stop, progress=progress, on_outcome=hear)
         finally:
             progress.close()
-        self._manifest |= {
-            "counts": self._say_cells(judge, journal, account.before),
-            "usage": tally.usage(),
-            "instances": tally.instances(),
-        }
+        seconds, uses = time.monotonic() - began, fleet.uses(time.monotonic()) if fleet else {}
+        counts = self._say_cells(judge, journal, account.before)
+        self._say_work(tally, tally.parts(uses), seconds)
+        self._manifest |= {**manifest_fields(tally, uses, seconds), "counts": counts}
         write_manifest(self._out / "run.json", self._manifest)
         if self._manifest["counts"]["cells_left"]:
             raise interrupted(self._lang)
@@ -344,6 +351,13 @@ class Pipeline:
             said = ", ".join(f"{kind} {count}" for kind, count in kinds.most_common())
             self._say("kinds", kinds=said, path=self._out / "failed.jsonl")
         return {"cells": len(judge.cells), "cells_ok": ok, "cells_failed": len(failures), "cells_left": left}
+
+    def _say_work(self, tally: Tally, parts: Sequence[Part], seconds: float) -> None:
+        """Say what the servers did, where there are any."""
+        in_flight, too_long = self._choices.in_flight, tally.failed["too_long"]
+        lines = work_lines(tally, parts, seconds, self._lang, in_flight=in_flight, too_long=too_long)
+        for line in lines if parts else ():
+            print(f"   {line}")
 
     # -- 3, 4 ----------------------------------------------------------------------------------------------------
 
@@ -434,16 +448,23 @@ class TaskProgress:
         self._bad = {
             task for row, task in self._task_of.items() if row not in asked_now and journal.seen.failed(row) is not None
         }
-        self.done = len(judge.tasks) - len(self._left)
+        self._tasks, self._cells_left = len(judge.tasks), len(wanted)
+        self._failed = len(self._bad - self._left.keys())
+        self._ok = self._tasks - len(self._left) - self._failed
 
-    def finished_by(self, outcome: Outcome) -> Iterator[bool]:
-        """Yield whether the task went well, if this outcome is its last."""
+    def ended(self, outcome: Outcome) -> None:
         task = self._task_of[outcome.id]
         if not isinstance(outcome, Answer):
             self._bad.add(task)
+        self._cells_left -= 1
         self._left[task] -= 1
         if self._left[task] == 0:
-            yield task not in self._bad
+            self._failed += task in self._bad
+            self._ok += task not in self._bad
+
+    def standing(self) -> Standing:
+        left = self._tasks - self._ok - self._failed
+        return Standing(self._ok, self._failed, left, requests_left=self._cells_left)
 
 
 def failure_row(judge: Judge, failure: Failure) -> dict[str, Any]:

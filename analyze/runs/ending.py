@@ -115,22 +115,30 @@ def last_lines(
 
     `in_flight` is the limit that the user gave, if any.
     """
-    lines = []
-    if tally.outcomes:
-        lines += [*table(parts, lang), work_line(tally, seconds, lang)]
-        lines += advice(parts, lang, in_flight=in_flight, too_long=account.failed["too_long"])
-    return [*lines, sum_line(account, lang, is_all_read=is_all_read)]
+    too_long = account.failed["too_long"]
+    work = work_lines(tally, parts, seconds, lang, in_flight=in_flight, too_long=too_long)
+    return [*work, sum_line(account, lang, is_all_read=is_all_read)]
+
+
+def work_lines(
+    tally: Tally, parts: Sequence[Part], seconds: float, lang: Lang, *, in_flight: int | None, too_long: int
+) -> list[str]:
+    """Return what the servers did in this execution, and what would make the next one faster."""
+    if not tally.outcomes:
+        return []
+    pieces = advice(parts, lang, in_flight=in_flight, too_long=too_long)
+    return [*table(parts, lang), work_line(tally, seconds, lang), *pieces]
 
 
 def sum_line(account: Account, lang: Lang, *, is_all_read: bool = True) -> str:
     """Return the line that accounts for every row: those after the colon are together those before it."""
-    texts, invalid = TEXTS[lang], account.failed["invalid"] + account.failed["too_long"]
+    texts = TEXTS[lang]
     line = texts["sum"].format(
         read=account.read,
         ok=account.ok,
         before=account.before,
-        invalid=invalid,
-        failed=account.failed.total() - invalid,
+        invalid=account.invalid,
+        failed=account.failed.total() - account.invalid,
         rejected=account.rejected,
         left=account.left,
     )

@@ -40,7 +40,6 @@ TEXTS: dict[Lang, dict[str, str]] = {
         "failed": "failed",
         "load": "load",
         "out": "out",
-        "joint": ", ",
         "requests": "{rate} requests/s",
         "tokens": "tokens/s {prompt} in, {completion} out",
         "passed": "{passed} so far",
@@ -51,7 +50,6 @@ TEXTS: dict[Lang, dict[str, str]] = {
         "failed": "失败",
         "load": "负载",
         "out": "停",
-        "joint": "，",
         "requests": "{rate} 请求/秒",
         "tokens": "词元/秒 读入 {prompt}、写出 {completion}",
         "passed": "已用 {passed}",
@@ -123,7 +121,7 @@ class View:
             texts["passed"].format(passed=span(self.passed_s, self.lang)),
             left,
         ]
-        return f"{self.label}: " + texts["joint"].join(filter(None, pieces))
+        return f"{self.label}: " + ", ".join(filter(None, pieces))
 
     def bar(self, columns: int, *, is_unicode: bool = True) -> str:
         """Return as much of it as fits into so many columns, with a bar if there is room for one."""
@@ -141,12 +139,12 @@ class View:
         told: dict[int, str] = {}
         by_worth = [
             (0, left, 0),
-            (2, self._failed, 0),
-            (3, f"{short(rate.requests)}/s", 0),
-            (4, tokens, 0),
-            (1, self._ok, 0),
+            (5, self._failed, 0),
+            (1, f"{short(rate.requests)}/s", 0),
+            (2, tokens, 0),
+            (4, self._ok, 0),
             (0, passed + left, 0),
-            (5, self._load, NARROWEST_BAR + 2),  # only beside a bar
+            (3, self._load, NARROWEST_BAR + 2),  # only beside a bar
         ]
         for place, piece, spare in by_worth:
             if piece and width(line({**told, place: piece})) + spare <= columns:
@@ -310,71 +308,3 @@ def _columns(stream: TextIO) -> int:
         return (os.get_terminal_size(stream.fileno()).columns or 80) - 1
     except (OSError, ValueError):
         return 79
-
-
-WORDS: dict[Lang, dict[str, str]] = {
-    "en": {"ok": "ok", "failed": "failed", "colon": ": "},
-    "zh": {"ok": "成功", "failed": "失败", "colon": ": "},
-}
-OLD_LINE_EVERY_S = 10.0
-
-
-class Progress:
-    """Counts rows as they finish. `total` None: unknown. Closing leaves the last state on the screen."""
-
-    def __init__(
-        self, label: str, total: int | None, lang: Lang, *, start: int = 0, stream: TextIO | None = None
-    ) -> None:
-        self._label, self._total, self._words = label, total, WORDS[lang]
-        self._stream = stream or sys.stderr
-        self.ok, self.failed, self._start = start, 0, start
-        self._began = self._said = time.monotonic()
-        self._bar = None
-        if self._stream.isatty():
-            from tqdm import tqdm
-
-            self._bar = tqdm(
-                total=total,
-                initial=start,
-                desc=label,
-                file=self._stream,
-                dynamic_ncols=True,
-                bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]",
-            )
-            self._bar.set_postfix_str(self._counts())
-
-    def add(self, *, ok: bool) -> None:
-        """Count one finished row."""
-        self.ok, self.failed = self.ok + ok, self.failed + (not ok)
-        if self._bar is not None:
-            self._bar.set_postfix_str(self._counts(), refresh=False)
-            self._bar.update()
-        elif time.monotonic() - self._said >= OLD_LINE_EVERY_S:
-            self._say()
-
-    def note(self, text: str) -> None:
-        """Say something without tearing the bar."""
-        text = printable(text)
-        if self._bar is not None:
-            self._bar.write(text, file=self._stream)
-        else:
-            print(text, file=self._stream, flush=True)
-
-    def close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-        else:
-            self._say()
-
-    def _say(self) -> None:
-        self._said = time.monotonic()
-        done = self.ok + self.failed
-        of = "" if self._total is None else f"/{self._total}"
-        print(
-            f"{self._label}{self._words['colon']}{done}{of} [{self._said - self._began:.0f} s, {self._counts()}]",
-            file=self._stream,
-            flush=True,
-        )
-
-    def _counts(self) -> str:
-        return f"{self._words['ok']}={self.ok}, {self._words['failed']}={self.failed}"

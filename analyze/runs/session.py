@@ -19,7 +19,7 @@ from analyze.runs.askers import Asker, FleetAsker, no_server
 from analyze.runs.journal import Journal
 from analyze.runs.manifest import Manifest, is_other_run, refuse_other_run
 from analyze.runs.plan import changed_rows, mixed
-from analyze.runs.progress import Progress, ProgressLine
+from analyze.runs.progress import ProgressLine
 from analyze.runs.runner import Requests, Stop, outcomes
 
 SAME_RUN = {"engine": "the engine", "model": "the model"}
@@ -66,7 +66,7 @@ async def ask_left(
     account: Account,
     *,
     stop: Stop,
-    progress: Progress | ProgressLine,
+    progress: ProgressLine,
     on_outcome: Callable[[Outcome], None],
     limits: Limits = NO_LIMITS,
 ) -> None:
