@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
+from collections.abc import Callable
 
 from tests.fake_vllm import FakeVLLM
 from tests.promises.conftest import Batch, as_new, asked, lines, question, row, write
@@ -55,7 +56,7 @@ def test_killed_100_times_it_ends_as_if_never_interrupted(batch: Batch, shared_s
     assert len(lines(batch.output)) + len(lines(batch.failures)) == ROWS
 
 
-def _wait_for(chance: random.Random, asked_since) -> None:  # type: ignore[no-untyped-def]
+def _wait_for(chance: random.Random, asked_since: Callable[[], int]) -> None:
     """Wait until a random instant: while the run starts, or after it has asked some rows."""
     if chance.random() < 0.25:
         time.sleep(chance.uniform(0, 0.1))

@@ -102,6 +102,8 @@ class Warm:
         """Start `python -m module argv` in `folder`, its output in `streams`. `first`: "module:function" and its
         arguments, which the child calls before all else."""
         out, err = streams / "stdout", streams / "stderr"
+        for stream in (out, err):
+            stream.write_bytes(b"")  # the child may be killed before it opens them
         job = {
             "module": module,
             "argv": [str(word) for word in argv],
