@@ -81,6 +81,17 @@ def test_a_lock_file_that_nobody_holds_is_none_whoever_it_names(batch: Batch) ->
     assert batch.run().code == 0
 
 
+def test_two_runs_in_one_folder_leave_each_others_files_alone(batch: Batch) -> None:
+    """Not even where the name of one output begins as the other's."""
+    theirs = batch.beside("more.jsonl")
+    at_work = theirs.with_name(f".{theirs.name}.run.json.0123abcd.part")
+    at_work.write_text("{")
+    theirs.write_text("")
+    write(batch.input, [row(1)])
+    assert batch.run().code == 0
+    assert at_work.exists() and theirs.exists()
+
+
 def test_a_link_to_an_output_is_the_same_output(batch: Batch) -> None:
     with at_work(batch) as process:
         target, batch.output = batch.output, batch.folder / "link.jsonl"
