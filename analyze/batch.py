@@ -45,7 +45,7 @@ from analyze.runs.duplicates import Duplicates
 from analyze.runs.ending import last_lines
 from analyze.runs.index import Index
 from analyze.runs.inputs import Input
-from analyze.runs.journal import Journal, RunLock, offsets, seen_in
+from analyze.runs.journal import Journal, RunLock, offsets, what_is_known
 from analyze.runs.manifest import new_manifest, read_manifest, utc_now, write_manifest
 from analyze.runs.plan import Plan
 from analyze.runs.progress import ProgressLine, Standing
@@ -197,6 +197,7 @@ class Execution:
         self._account, self._tally = Account(), Tally()
         self._duplicates = Duplicates() if job.dedupe else None
         self._is_all_read = False
+        self._stop = Stop()
         self._began = time.monotonic()
         self._manifest = new_manifest(
             "batch",
@@ -225,8 +226,9 @@ class Execution:
                 put_in_order(job.paths.answers, job.rows(Input(job.input)).requests())
         finally:
             rejects.close()
+            journal.close()  # on the disk before the manifest says so
             self._end()
-        if self._account.left or not self._is_all_read:
+        if self._stop.cut_short or self._account.left:
             raise interrupted(job.lang)
         return EXIT_SOME_FAILED if self._account.failed.total() or self._account.rejected else EXIT_OK
 
@@ -242,7 +244,7 @@ class Execution:
             loads=lambda: fleet.instances,
             log_json=job.log_json,
         )
-        stop = Stop(on_first=lambda: progress.note(self._texts["stopping"]))
+        stop = self._stop = Stop(on_first=lambda: progress.note(self._texts["stopping"]))
 
         left = self._left(job.rows(self._source, account, rejects), plan)
         try:
@@ -302,7 +304,7 @@ class Execution:
     def _end(self) -> None:
         """Say how every row has ended, and write it down."""
         job, account = self._job, self._account
-        is_over = self._is_all_read and not account.left
+        is_over = not self._stop.cut_short and not account.left
         fleet, seconds = self._asker.core.fleet, time.monotonic() - self._began
         uses = fleet.uses(time.monotonic())
         self._say_files()
@@ -341,8 +343,8 @@ def for_a_while(items: Iterable[T], seconds: float) -> Iterator[T]:
 def dry_run(job: Job) -> int:
     """Read the whole input, ask nothing, write nothing; say what would be asked."""
     texts, account = TEXTS[job.lang], Account()
-    seen, _ = seen_in(job.paths.answers, job.paths.failures)
-    plan = Plan(seen, account, retry_failed=job.retry_failed)
+    known = what_is_known(job.paths.answers, job.paths.failures)
+    plan = Plan(known.seen, account, retry_failed=job.retry_failed)
     left = prompt_bytes_left = 0
     first: Request | None = None
     for request in plan.left(job.rows(Input(job.input), account).requests()):
@@ -426,7 +428,7 @@ def parse(argv: Sequence[str]) -> Job | settings.Settings:
         template=Template(args.template, args.body) if args.template else None,
         limit=args.limit,
         shard=args.shard,
-        paths=Paths(output),
+        paths=Paths(output.resolve() if output.is_symlink() else output),  # a link is the same output, and stays one
         settings=resolved,
         base_urls=tuple(args.base_url),
         in_flight=args.in_flight,

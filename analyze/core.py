@@ -489,7 +489,7 @@ class Core:
         url = reply.instance.url
         if reply.value is None:
             kind, message = kind_of_refusal(reply.status, reply.body)
-            return _failure(request, kind, message, url, reply.attempts, reply.status)
+            return _failure(request, kind, self._wire.without_key(message), url, reply.attempts, reply.status)
         latency_s = round(_now() - started, 4)
         return Answer(request.id, request.asked, reply.value, url, reply.attempts, latency_s, request.custom_id)
 

@@ -336,7 +336,7 @@ class Pipeline:
         self._say_work(tally, tally.parts(uses), seconds)
         self._manifest |= {**manifest_fields(tally, uses, seconds), "counts": counts}
         write_manifest(self._out / "run.json", self._manifest)
-        if self._manifest["counts"]["cells_left"]:
+        if self._manifest["counts"]["cells_left"] or self._stop.cut_short:
             raise interrupted(self._lang)
 
     def _say_cells(self, judge: Judge, journal: Journal, before: int) -> dict[str, int]:

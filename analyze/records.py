@@ -122,11 +122,17 @@ Outcome = Answer | Failure
 
 
 def to_json(value: object) -> bytes:
-    """Return `value` as one line of JSON. Lone surrogates, which UTF-8 cannot hold, are written as escapes."""
+    """Return `value` as one line of JSON. Lone surrogates, which UTF-8 cannot hold, are written as escapes.
+
+    Raises ValueError for NaN and for nesting that no reader would take.
+    """
     try:
         return orjson.dumps(value)
     except (TypeError, orjson.JSONEncodeError):
-        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+        try:
+            return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
 
 
 def from_json(text: str | bytes) -> Any:

@@ -207,5 +207,6 @@ def base_url(text: str) -> str:
     match = re.fullmatch(r"(https?://)([^\s/?#@:\[\]]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?(/[^\s?#]*)?", text.strip())
     host_fits = match is not None and all(len(label) < 64 for label in match[2].split("."))
     if match is None or not host_fits or (match[3] and not 0 < int(match[3][1:]) < 65536):
-        raise UsageError(f"{text!r} is no base URL", cure="give it as http://HOST:PORT/v1, without user or password")
+        shown = re.sub(r"//[^/@]*@", "//***@", text)
+        raise UsageError(f"{shown!r} is no base URL", cure="give it as http://HOST:PORT/v1, without user or password")
     return match[1] + match[2] + (match[3] or "") + ((match[4] or "").rstrip("/") or "/v1")

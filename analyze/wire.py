@@ -135,12 +135,17 @@ class Wire:
     """The connections to all servers, opened by the first call. Belongs to the event loop it is used in."""
 
     def __init__(self, api_key: str) -> None:
+        self._api_key = api_key
         self.authorization = {"Authorization": f"Bearer {api_key}"}
         self._session: aiohttp.ClientSession | None = None
 
     async def aclose(self) -> None:
         if self._session is not None:
             await self._session.close()
+
+    def without_key(self, text: str) -> str:
+        """Return what a server said without our key, which some repeat where they refuse it."""
+        return text if self._api_key == settings.DEFAULT_API_KEY else text.replace(self._api_key, "***")
 
     def abandon(self) -> None:
         """Let go of connections whose event loop is closed, where nothing can be awaited any more."""

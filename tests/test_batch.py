@@ -70,7 +70,7 @@ def test_every_row_is_answered_in_the_openai_batch_format(batch):
     assert {a["custom_id"] for a in answers} == {f"row-{n}" for n in range(20)}
     assert all(a["response"]["status_code"] == 200 and a["error"] is None for a in answers)
     assert answers[0]["response"]["body"]["choices"][0]["message"]["content"] == "hello"
-    assert "20 rows read: 20 ok (0 of them before), 0 failed, 0 rejected, 0 left" in done.stdout
+    assert "20 rows read: 20 ok (0 of them before), 0 invalid, 0 failed, 0 rejected, 0 left" in done.stdout
     assert {server.bodies[0]["model"] for server in batch.servers} == {"fake-model"}
 
 
@@ -208,7 +208,7 @@ def test_failures_stand_in_their_own_file_and_never_among_the_answers(batch):
     assert len(lines(batch.output)) == 9
     (failure,) = lines(batch.failed)
     assert (failure["custom_id"], failure["error"]["code"]) == ("row-3", "too_long")
-    assert "9 ok" in done.stdout and "1 failed" in done.stdout
+    assert "9 ok" in done.stdout and "1 invalid" in done.stdout
 
     asked = batch.asked
     assert batch.run().returncode == 1, "a permanent failure stays one"

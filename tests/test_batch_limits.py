@@ -97,6 +97,14 @@ def test_a_bad_line_that_is_met_late_costs_nothing_that_was_asked(batch, monkeyp
     assert len(lines(batch.output)) == batch.asked >= 1000, "what was in flight was finished and recorded"
 
 
+def test_a_row_that_is_nested_too_deeply_is_a_reject_and_no_bug(batch):
+    deep = b'{"body": {"messages": [], "x": ' + b"[" * 1015 + b"]" * 1015 + b"}}"
+    batch.input.write_bytes(json.dumps(row(0)).encode() + b"\n" + deep + b"\n" + json.dumps(row(1)).encode() + b"\n")
+    done = batch.run("--skip-bad")
+    assert done.returncode == 1 and "1 rejected" in done.stdout, done.stderr
+    assert answered(batch) == ["row-0", "row-1"]
+
+
 def test_an_answer_that_breaks_its_schema_is_asked_once_more_and_told_why(batch):
     told: list[list[dict[str, str]]] = []
 

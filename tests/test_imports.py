@@ -96,9 +96,11 @@ def test_servers_need_nothing_but_the_standard_library():
 
 def test_what_is_imported_is_declared_and_the_other_way_round():
     """A dependency of a dependency may go away: openai 3 dropped httpx, and who imported it through the SDK broke."""
-    extras = {"torch", "transformers", "tokenizers", "vllm"}
+    extras = {"torch", "transformers", "tokenizers", "vllm", "pyarrow"}
     names = {
         "PIL": "pillow",
+        "backports": "backports.zstd",
+        "compression": "backports.zstd",  # the standard library's, from Python 3.14 on
         "fontTools": "fonttools",
         "jsonschema_rs": "jsonschema-rs",
         "httpx2": "openai",
@@ -113,7 +115,7 @@ def test_what_is_imported_is_declared_and_the_other_way_round():
                 imported.add(node.module.split(".")[0])
             elif isinstance(node, ast.Import):
                 imported.update(alias.name.split(".")[0] for alias in node.names)
-    imported -= set(sys.stdlib_module_names) | {"analyze"} | extras
+    imported -= set(sys.stdlib_module_names) | {"analyze", "_typeshed"} | extras
     project = tomllib.loads((ROOT.parent / "pyproject.toml").read_text())["project"]
     declared = {re.split(r"[<>=\[]", line)[0] for line in project["dependencies"]}
     assert {names.get(name, name) for name in imported} | run_as_commands | font_only == declared

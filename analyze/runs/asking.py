@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from analyze.errors import InputError
+from analyze.files import clear_leftovers
 from analyze.loops import LoopThread
 from analyze.records import Answer, ChatRequest, Failure, Outcome, Request
 from analyze.runs.account import Account
@@ -17,7 +18,7 @@ from analyze.runs.ids import Fields, RowIds, fields_of, requests_of
 from analyze.runs.journal import Journal, RunLock
 from analyze.runs.manifest import new_manifest, read_manifest, refuse_other_run, utc_now, write_manifest
 from analyze.runs.plan import Plan, chunks
-from analyze.runs.runner import outcomes
+from analyze.runs.runner import Stop, outcomes
 from analyze.runs.seen import Seen
 from analyze.runs.session import SAME_RUN
 from analyze.runs.tally import Tally
@@ -54,13 +55,15 @@ async def aask_many(
             record = stack.enter_context(Journal(Path(journal)))
         asker = await connected_asker(client, model=model, in_flight=in_flight)
         run = _Remembered(record, asker) if record is not None else _Forgotten()
-        plan = Plan(record.seen if record is not None else Seen(), run.account)
+        plan, stop = Plan(record.seen if record is not None else Seen(), run.account), Stop()
         try:
-            async with aclosing(outcomes(_requests(requests, plan), asker, keep=run.keep)) as stream:
+            async with aclosing(outcomes(_requests(requests, plan), asker, stop=stop, keep=run.keep)) as stream:
                 async for outcome in stream:
                     yield outcome
         finally:
-            run.end()
+            if record is not None:
+                record.close()  # on the disk before the manifest says so
+            run.end(is_over=not stop.cut_short)
             await asker.aclose()
 
 
@@ -73,7 +76,7 @@ class _Forgotten:
     def keep(self, outcome: Outcome) -> None:
         """Nothing is kept."""
 
-    def end(self) -> None:
+    def end(self, *, is_over: bool) -> None:
         """Nothing is written."""
 
 
@@ -88,16 +91,16 @@ class _Remembered:
         self._manifest = new_manifest("ask_many", engine="client" if is_client else "fleet", model=asker.model)
         if journal.seen:
             refuse_other_run(read_manifest(self._path), self._manifest, SAME_RUN)
+        clear_leftovers(journal.answers_path)
         write_manifest(self._path, self._manifest)
 
     def keep(self, outcome: Outcome) -> None:
         self.account.ended(outcome, self._journal.record(outcome))
         self._tally.add(outcome)
 
-    def end(self) -> None:
-        counts = self.account.counts()
-        shares = {"usage": self._tally.usage(), "instances": self._tally.instances(), "counts": counts}
-        write_manifest(self._path, {**self._manifest, **shares, "finished": None if counts["left"] else utc_now()})
+    def end(self, *, is_over: bool) -> None:
+        shares = {"usage": self._tally.usage(), "instances": self._tally.instances(), "counts": self.account.counts()}
+        write_manifest(self._path, {**self._manifest, **shares, "finished": utc_now() if is_over else None})
 
 
 def ask_many(

@@ -63,11 +63,12 @@ def fields_of(item: ChatRequest | Mapping[str, Any]) -> Fields:
 
 
 def requests_of(rows: Sequence[Fields], ids: RowIds) -> list[Request]:
-    """Name rows, and what each asks."""
+    """Name rows, and what each asks. Raises ValueError, giving out no names, for a body that is nested too deeply."""
+    asked = [asked_of(row.body, row.url) for row in rows]
     named = ids([row.own if row.own is not None else _content_id(row) for row in rows])
     return [
-        Request(row_id, asked_of(body, url), url, body, own if own is not None and own != row_id else None, group)
-        for row_id, (own, group, url, body) in zip(named, rows, strict=True)
+        Request(row_id, what, url, body, own if own is not None and own != row_id else None, group)
+        for row_id, what, (own, group, url, body) in zip(named, asked, rows, strict=True)
     ]
 
 

@@ -23,6 +23,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -30,12 +31,13 @@ from typing import IO, Any, TypeVar
 import orjson
 
 from analyze.errors import InputError, OutputHeldError, OutputLostError, UsageError
-from analyze.files import output_errors, whole_file
+from analyze.files import output_errors, sync_folder, whole_file
 from analyze.records import Answer, Failure, FailureKind, Outcome, from_json, to_json
 from analyze.runs.index import Index
 from analyze.runs.seen import Known, Seen, short
 
 T = TypeVar("T")
+OnHole = Callable[[Path], object]
 
 FIRST_BYTES = b'{"id":"batch_req_'
 SYNC_AFTER_S = 1.0
@@ -78,7 +80,7 @@ class RunLock:
 
     def _excludes_others(self) -> bool:
         """Try the lock from the outside: some network and cluster file systems grant it to everybody."""
-        with open(self.path, "rb") as other:
+        with open(self.path, "r+b") as other:  # NFS locks only what is open for writing
             try:
                 _lock(other)
             except BlockingIOError:
@@ -130,7 +132,10 @@ class _Appender:
         self.path = path
         with output_errors(path):
             drop_torn_tail(path)
+            is_new = not path.exists()
             self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            if is_new:
+                sync_folder(path.parent)
         self._unsynced = 0
         self._synced_at = time.monotonic()
 
@@ -150,6 +155,8 @@ class _Appender:
             self.sync()
 
     def sync(self) -> None:
+        if not self._unsynced:
+            return
         if os.fstat(self._fd).st_nlink == 0:
             raise OutputLostError(f"{self.path} was removed while the run wrote to it", cure="run the command again")
         with output_errors(self.path):
@@ -159,8 +166,7 @@ class _Appender:
     def close(self) -> None:
         """Sync and close."""
         try:
-            if self._unsynced:
-                self.sync()
+            self.sync()
         finally:
             os.close(self._fd)
 
@@ -174,7 +180,8 @@ class Journal:
         self._open()
 
     def _open(self) -> None:
-        self.seen, self._outdated = seen_in(self.answers_path, self.failures_path)
+        known = what_is_known(self.answers_path, self.failures_path)
+        self.seen, self._outdated, self._holed = known.seen, known.outdated, known.holed
         self._appenders: dict[Path, _Appender] = {}  # made by the first record: opening a journal changes no file
 
     def __enter__(self) -> Journal:
@@ -195,8 +202,19 @@ class Journal:
     def _appender(self, path: Path) -> _Appender:
         appender = self._appenders.get(path)
         if appender is None:
+            self._fill_holes(path)
             appender = self._appenders[path] = _Appender(path)
         return appender
+
+    def _fill_holes(self, path: Path) -> None:
+        if path in self._holed:
+            rewrite(path, lambda row_id, start: True)
+            self._holed.discard(path)
+
+    def sync(self) -> None:
+        """Have the disk hold all that is recorded."""
+        for appender in self._appenders.values():
+            appender.sync()
 
     def retire(self, is_outdated: Callable[[str], bool]) -> None:
         """Remove the lines of these rows, each file in one step: a kill leaves the old file or the new one."""
@@ -207,6 +225,8 @@ class Journal:
 
     def tidy(self) -> None:
         """Leave one line of each failed row in the file of failures, and none of a row that has been answered."""
+        for path in (self.answers_path, self.failures_path):
+            self._fill_holes(path)
         if not self._outdated or self.failures_path == self.answers_path:
             return
         self.close()  # what replaces a failure is on the disk before that is forgotten
@@ -228,43 +248,43 @@ class Journal:
             self._appenders = {}
 
 
-def seen_in(answers: Path, failures: Path) -> tuple[Seen, int]:
-    """Return what a journal knows, and how many lines of failures later ones replace. Raises InputError."""
-    seen, outdated = Seen(), 0
+@dataclass(slots=True)
+class WhatIsKnown:
+    """What a journal says. `outdated`: lines of failures that later ones replace. `holed`: files with holes in them."""
+
+    seen: Seen
+    outdated: int
+    holed: set[Path]
+
+
+def what_is_known(answers: Path, failures: Path) -> WhatIsKnown:
+    """Read a journal, changing nothing. Raises InputError."""
+    known = WhatIsKnown(Seen(), 0, set())
     in_two = failures != answers
     for path in (failures, answers):
         refuse_foreign(path)
     if in_two:
-        for row_id, asked, failed in headings(failures):
-            outdated += seen.get(row_id) is not None
-            seen.note(row_id, asked, failed)
-    for row_id, asked, failed in headings(answers):
-        seen.note(row_id, asked, failed)
+        for row_id, asked, failed in _read(failures, heading, known.holed.add):
+            known.outdated += known.seen.get(row_id) is not None
+            known.seen.note(row_id, asked, failed)
+    for row_id, asked, failed in _read(answers, heading, known.holed.add):
+        known.seen.note(row_id, asked, failed)
     if in_two:
-        outdated += sum(seen.failed(row_id) is None for row_id, _, _ in headings(failures))
-    return seen, outdated
+        known.outdated += sum(known.seen.failed(row_id) is None for row_id, _, _ in headings(failures))
+    return known
 
 
 def rewrite(path: Path, keep: Callable[[str, int], bool]) -> None:
     """Keep the lines for which `keep` (of the row's id and where the line begins) is true, in one step."""
-    if not path.exists():
-        return
-    with open(path, "rb") as old, whole_file(path, "wb") as new:
-        start = 0
-        for line in old:
-            if b"\0" not in line and keep(heading(line)[0], start):
-                new.write(line)
-            start += len(line)
+    if path.exists():
+        with whole_file(path, "wb") as new:
+            new.writelines(line for _, start, line in _whole_lines(path) if keep(heading(line)[0], start))
 
 
 def offsets(path: Path) -> Iterator[tuple[str, int]]:
     """Yield the id of each line's row, and where the line begins."""
-    start = 0
-    with open(path, "rb") as file:
-        for line in file:
-            if b"\0" not in line:
-                yield heading(line)[0], start
-            start += len(line)
+    for _, start, line in _whole_lines(path):
+        yield heading(line)[0], start
 
 
 def refuse_foreign(path: Path) -> None:
@@ -276,7 +296,7 @@ def refuse_foreign(path: Path) -> None:
         return
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}", cure="give another output") from error
-    if not FIRST_BYTES.startswith(start):
+    if not FIRST_BYTES.startswith(start.replace(b"\0", b"")):  # a power cut may have left it empty
         cure = "give another output, or move this file away"
         raise InputError("this file was not written by a run of ours", path=str(path), line=1, cure=cure)
 
@@ -314,26 +334,36 @@ def headings(path: Path) -> Iterator[tuple[str, int, FailureKind | None]]:
     return _read(path, heading)
 
 
-def _read(path: Path, reader: Callable[[bytes], T]) -> Iterator[T]:
+def _read(path: Path, reader: Callable[[bytes], T], on_hole: OnHole = lambda path: None) -> Iterator[T]:
+    for number, _, line in _whole_lines(path, on_hole):
+        try:
+            yield reader(line)
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"this line was not written by a run of ours ({error})",
+                path=str(path),
+                line=number,
+                cure="give another output, or move this file away",
+            ) from error
+
+
+def _whole_lines(path: Path, on_hole: OnHole = lambda path: None) -> Iterator[tuple[int, int, bytes]]:
+    """Yield number, beginning and content of each line that was written whole; a missing file has none.
+
+    `on_hole` is told of lines in which a power cut has left a hole: they were not synced, and are asked again.
+    """
     try:
         file = open(path, "rb")  # noqa: SIM115 - closed below; a missing file is not an error
     except FileNotFoundError:
         return
     with file:
+        start = 0
         for number, line in enumerate(file, 1):
-            if not line.endswith(b"\n"):
-                return
             if b"\0" in line:
-                continue  # a hole that a power cut has left: what stood there was not synced, and is asked again
-            try:
-                yield reader(line)
-            except (ValueError, KeyError, TypeError) as error:
-                raise InputError(
-                    f"this line was not written by a run of ours ({error})",
-                    path=str(path),
-                    line=number,
-                    cure="give another output, or move this file away",
-                ) from error
+                on_hole(path)
+            elif line.endswith(b"\n"):
+                yield number, start, line
+            start += len(line)
 
 
 def encode(outcome: Outcome) -> bytes:

@@ -79,13 +79,23 @@ class Rows:
 
     def of(self, chunk: Chunk) -> list[Request]:
         """Return the requests that some rows are."""
-        fields = [made for number, value in chunk if (made := self._fields(number, value)) is not None]
-        named = requests_of(fields, self._ids)
+        fields = [(number, made) for number, value in chunk if (made := self._fields(number, value)) is not None]
+        try:
+            named = requests_of([made for _, made in fields], self._ids)
+        except ValueError:  # one of them cannot be asked
+            named = [request for number, made in fields for request in self._one(number, made)]
         if self._shard is None:
             return named
         mine = [request for request in named if self._shard.has(request.id)]
         self._account.elsewhere += len(named) - len(mine)
         return mine
+
+    def _one(self, number: int, made: Fields) -> list[Request]:
+        try:
+            return requests_of([made], self._ids)
+        except ValueError as error:
+            self._bad(number, error, made.body)
+            return []
 
     def _fields(self, number: int, value: Any) -> Fields | None:
         try:
@@ -93,14 +103,24 @@ class Rows:
                 raise ValueError(value.reason)
             return fields_of(value if self._template is None else self._template.request(value))
         except ValueError as error:
-            if self._on_bad is None:
-                cure = "correct the line, or leave such lines out with --skip-bad"
-                raise InputError(str(error), path=self.source.name, line=number, cure=cure) from error
-            self._account.read += 1
-            self._account.rejected += 1
-            raw = value.raw if isinstance(value, Bad) else to_json(value).decode()
-            self._on_bad(number, str(error), raw[:RAW_KEPT])
+            self._bad(number, error, value)
             return None
+
+    def _bad(self, number: int, error: ValueError, value: Any) -> None:
+        if self._on_bad is None:
+            cure = "correct the line, or leave such lines out with --skip-bad"
+            raise InputError(str(error), path=self.source.name, line=number, cure=cure) from error
+        self._account.read += 1
+        self._account.rejected += 1
+        self._on_bad(number, str(error), _raw(value)[:RAW_KEPT])
+
+
+def _raw(value: Any) -> str:
+    """Return what was there, as far as it can be shown."""
+    try:
+        return value.raw if isinstance(value, Bad) else to_json(value).decode()
+    except ValueError:
+        return ""
 
 
 class Rejects:

@@ -50,13 +50,15 @@ UNREAD = 4
 class Stop:
     """The wish to stop. `asked`: no more rows are asked; `at_once`: what is in flight is dropped too.
 
-    `reason` is the error that a run ends in which was stopped for something else than by hand.
+    `reason` is the error that a run ends in which was stopped for something else than by hand; `cut_short` tells at its
+    end whether rows were left unasked.
     """
 
     def __init__(self, finish_s: float = FINISH_S, on_first: Callable[[], None] = lambda: None) -> None:
         self.asked = asyncio.Event()
         self.at_once = asyncio.Event()
         self.reason: Exception | None = None
+        self.cut_short = True
         self._finish_s, self._on_first = finish_s, on_first
 
     @property
@@ -113,7 +115,8 @@ async def outcomes(
                 yield outcome
                 run.read_by_caller()
         await _raise_first(running)
-        if stop.reason is not None and not run.is_complete:
+        stop.cut_short = not run.is_complete
+        if stop.reason is not None and stop.cut_short:
             raise stop.reason
     finally:
         running.cancel()

@@ -12,11 +12,11 @@ from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 
 from analyze.core import InstanceReport
-from analyze.errors import StoppedEarly
+from analyze.errors import AnalyzeError, StoppedEarly
 from analyze.records import Failure, Outcome, Request
 from analyze.runs.account import Account
 from analyze.runs.askers import Asker, FleetAsker, no_server
-from analyze.runs.journal import Journal
+from analyze.runs.journal import SYNC_AFTER_S, Journal
 from analyze.runs.manifest import Manifest, is_other_run, refuse_other_run
 from analyze.runs.plan import changed_rows, mixed
 from analyze.runs.progress import ProgressLine
@@ -84,13 +84,32 @@ async def ask_left(
         account.ended(outcome, journal.record(outcome))
 
     asked = failed = 0
-    with _time_limit(stop, limits.max_time_s):
+    with _time_limit(stop, limits.max_time_s), _synced_each_second(journal, stop):
         async with aclosing(outcomes(left, asker, stop=stop, keep=keep)) as stream:
             async for outcome in stream:
                 on_outcome(outcome)
                 asked, failed = asked + 1, failed + isinstance(outcome, Failure)
                 if _fail_too_often(asked, failed, limits.max_error_rate) and not stop.wanted:
                     stop.request(_too_many(asked, failed))
+
+
+@contextmanager
+def _synced_each_second(journal: Journal, stop: Stop) -> Iterator[None]:
+    """Sync the last records too, where no other follows for a while."""
+
+    async def sync() -> None:
+        try:
+            while True:
+                await asyncio.sleep(SYNC_AFTER_S)
+                journal.sync()
+        except AnalyzeError as error:
+            stop.request(error)
+
+    syncing = asyncio.create_task(sync())
+    try:
+        yield
+    finally:
+        syncing.cancel()
 
 
 @contextmanager

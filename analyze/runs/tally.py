@@ -1,6 +1,6 @@
-"""What a run has come to so far: counts, tokens, and what each instance had of them. Fed with outcomes; knows no file.
+"""What outcomes have come to: counts, tokens, and what each instance had of them. Knows no file.
 
-Of this execution alone: rows that an earlier one has answered are the journal's to know.
+A run's own is of this execution alone: rows that an earlier one has answered are the journal's to know.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Share:
 
 @dataclass(slots=True)
 class Tally:
-    """Counts of this execution. `answered_s`: time that the answered requests took, all together."""
+    """Counts of outcomes. `answered_s`: time that the answered requests took, all together."""
 
     ok: int = 0
     failed: Counter[str] = field(default_factory=Counter)  # by kind
@@ -37,26 +37,30 @@ class Tally:
     shares: dict[str, Share] = field(default_factory=dict)  # by URL
 
     def add(self, outcome: Outcome) -> None:
-        share = None
-        if outcome.instance is not None:
-            share = self.shares.get(outcome.instance)
-            if share is None:
-                share = self.shares[outcome.instance] = Share()
-        if not isinstance(outcome, Answer):
-            self.failed[outcome.kind] += 1
-            if share is not None:
-                share.failures += 1
+        if isinstance(outcome, Answer):
+            self.add_answer(outcome.instance, *tokens_of(outcome.body.get("usage") or {}), outcome.latency_s)
             return
-        prompt, completion = tokens_of(outcome.body.get("usage") or {})
+        self.failed[outcome.kind] += 1
+        if outcome.instance is not None:
+            self._share(outcome.instance).failures += 1
+
+    def add_answer(self, instance: str | None, prompt_tokens: int, completion_tokens: int, latency_s: float) -> None:
         self.ok += 1
-        self.prompt_tokens += prompt
-        self.completion_tokens += completion
-        self.answered_s += outcome.latency_s
-        if share is not None:
+        self.prompt_tokens += prompt_tokens
+        self.completion_tokens += completion_tokens
+        self.answered_s += latency_s
+        if instance is not None:
+            share = self._share(instance)
             share.answers += 1
-            share.prompt_tokens += prompt
-            share.completion_tokens += completion
-            share.busy_s += outcome.latency_s
+            share.prompt_tokens += prompt_tokens
+            share.completion_tokens += completion_tokens
+            share.busy_s += latency_s
+
+    def _share(self, instance: str) -> Share:
+        share = self.shares.get(instance)
+        if share is None:
+            share = self.shares[instance] = Share()
+        return share
 
     @property
     def outcomes(self) -> int:
