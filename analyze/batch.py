@@ -121,6 +121,10 @@ class Paths:
     def lock(self) -> Path:
         return self.beside("lock")
 
+    @property
+    def all(self) -> tuple[Path, ...]:
+        return self.answers, self.failures, self.rejects, self.manifest
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -184,7 +188,7 @@ def _look_first(job: Job, journal: Journal) -> None:
     if not source.can_be_read_again:
         return
     plan = Plan(Seen() if job.update else journal.seen, Account())
-    for _ in plan.left(for_a_while(job.rows(source).requests(), LOOK_FIRST_S)):
+    for _ in plan.left(for_a_while(job.rows(source).chunks(), LOOK_FIRST_S)):
         pass
 
 
@@ -212,9 +216,9 @@ class Execution:
         """Ask what is left, and say how every row has ended. Return the exit code."""
         job, journal = self._job, self._journal
         before = read_manifest(job.paths.manifest)
-        requests = job.rows(Input(job.input)).requests() if job.update else ()
-        settle(journal, before, self._manifest, requests, update=job.update)
-        clear_leftovers(job.paths.answers)
+        chunks = job.rows(Input(job.input)).chunks() if job.update else ()
+        settle(journal, before, self._manifest, chunks, update=job.update)
+        clear_leftovers(*job.paths.all)
         write_manifest(job.paths.manifest, self._manifest)
         _say_servers(self._asker, self._texts)
         rejects = Rejects(job.paths.rejects, job.input)
@@ -223,7 +227,7 @@ class Execution:
             journal.tidy()
             if job.ordered and not self._account.left:
                 journal.close()
-                put_in_order(job.paths.answers, job.rows(Input(job.input)).requests())
+                put_in_order(job.paths.answers, chain.from_iterable(job.rows(Input(job.input)).chunks()))
         finally:
             rejects.close()
             journal.close()  # on the disk before the manifest says so
@@ -287,7 +291,7 @@ class Execution:
         return self._left_in_turn(rows, plan)
 
     def _left_in_turn(self, rows: Rows, plan: Plan) -> Iterator[Request]:
-        yield from plan.left(rows.requests())
+        yield from plan.left(rows.chunks())
         self._is_all_read = True
 
     async def _left_as_they_come(self, rows: Rows, plan: Plan) -> AsyncIterator[Request]:
@@ -347,7 +351,7 @@ def dry_run(job: Job) -> int:
     plan = Plan(known.seen, account, retry_failed=job.retry_failed)
     left = prompt_bytes_left = 0
     first: Request | None = None
-    for request in plan.left(job.rows(Input(job.input), account).requests()):
+    for request in plan.left(job.rows(Input(job.input), account).chunks()):
         first = first or request
         left += 1
         prompt_bytes_left += len(prompt_bytes(request.body))

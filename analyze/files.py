@@ -52,10 +52,11 @@ def whole_file(path: str | os.PathLike[str], mode: str = "w", **open_options: An
         sync_folder(path.parent)
 
 
-def clear_leftovers(path: Path) -> None:
-    """Remove what killed runs have left of whole files that were to stand at `path`, or beside it under its name."""
-    for leftover in path.parent.glob(f".{glob.escape(path.name)}*.part"):
-        leftover.unlink(missing_ok=True)
+def clear_leftovers(*paths: Path) -> None:
+    """Remove what killed processes have left of whole files that were to stand at these paths. Hold their lock."""
+    for path in paths:
+        for leftover in path.parent.glob(f".{glob.escape(path.name)}.{'[0-9a-f]' * 8}.part"):
+            leftover.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -255,7 +255,7 @@ class Pipeline:
                 judge = Judge(tasks, lang=self._judge_lang(before), measured=measured)
                 chosen = asker or MeasuredAsker(judge, await measuring, self._lang)
                 self._manifest = self._new_manifest(tasks, before, asker)
-                settle(journal, before, self._manifest, judge.requests(), update=self._choices.update)
+                settle(journal, before, self._manifest, [list(judge.requests())], update=self._choices.update)
                 self._keep_tasks(tasks)
                 write_manifest(self._out / "run.json", self._manifest)
                 await self._ask_cells(judge, journal, chosen)
@@ -310,7 +310,8 @@ class Pipeline:
 
     async def _ask_cells(self, judge: Judge, journal: Journal, asker: Asker) -> None:
         account, tally = Account(), Tally()
-        wanted = list(Plan(journal.seen, account, retry_failed=self._choices.retry_failed).left(judge.requests()))
+        plan = Plan(journal.seen, account, retry_failed=self._choices.retry_failed)
+        wanted = plan.left_of(list(judge.requests()))
         tasks = TaskProgress(judge, wanted, journal)
         fleet = asker.core.fleet if isinstance(asker, FleetAsker) else None
         progress = ProgressLine(

@@ -34,13 +34,14 @@ class Account:
     def left(self) -> int:
         return self.read - self.rejected - self.ok - self.failed.total()
 
-    def found(self, known: Known) -> None:
-        """A row of the input has a record already."""
-        if known.failed is None:
-            self.ok += 1
-            self.before += 1
-        else:
-            self.failed[known.failed] += 1
+    def were_answered(self, rows: int) -> None:
+        """Rows of the input were answered by an earlier execution."""
+        self.ok += rows
+        self.before += rows
+
+    def found(self, failed: FailureKind) -> None:
+        """A row of the input has failed before."""
+        self.failed[failed] += 1
 
     def ended(self, outcome: Outcome, before: Known | None) -> None:
         """A row has an outcome; `before` is what was known of it."""

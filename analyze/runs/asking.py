@@ -91,7 +91,7 @@ class _Remembered:
         self._manifest = new_manifest("ask_many", engine="client" if is_client else "fleet", model=asker.model)
         if journal.seen:
             refuse_other_run(read_manifest(self._path), self._manifest, SAME_RUN)
-        clear_leftovers(journal.answers_path)
+        clear_leftovers(self._path, journal.answers_path)
         write_manifest(self._path, self._manifest)
 
     def keep(self, outcome: Outcome) -> None:

@@ -22,7 +22,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -96,10 +96,8 @@ class RunLock:
             return
         if not is_here:
             raise self._held(holder, cure=f"if that run has ended: rm {self.path}")
-        with suppress(ProcessLookupError, PermissionError):
-            if pid != os.getpid():
-                os.kill(pid, 0)  # asks whether there is such a process
-                raise self._held(holder)
+        if pid != os.getpid() and _is_alive(pid):
+            raise self._held(holder)
 
     def _holder(self) -> str:
         return self.path.read_text(errors="replace").strip()
@@ -115,6 +113,16 @@ class RunLock:
     def __exit__(self, *exc: object) -> None:
         self.path.unlink(missing_ok=True)
         self._file.close()
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is somebody else's
+        return True
+    return True
 
 
 def _lock(file: IO[bytes]) -> None:

@@ -10,7 +10,7 @@ from analyze.errors import MixedRunError
 from analyze.records import TRANSIENT, Request
 from analyze.runs.account import Account
 from analyze.runs.duplicates import Duplicates
-from analyze.runs.seen import Known, Seen, short
+from analyze.runs.seen import Seen, short
 
 T = TypeVar("T")
 
@@ -31,27 +31,32 @@ class Plan:
         self._seen, self._account = seen, account
         self._retry_failed, self._duplicates = retry_failed, duplicates
 
-    def left(self, requests: Iterable[Request]) -> Iterator[Request]:
+    def left(self, chunks_of_requests: Iterable[Sequence[Request]]) -> Iterator[Request]:
         """Yield the requests that no record answers: the new ones, and failures that may end better this time.
 
         Raises MixedRunError at a row that was recorded with other content.
         """
-        for chunk in chunks(requests):
+        for chunk in chunks_of_requests:
             yield from self.left_of(chunk)
 
     def left_of(self, requests: Sequence[Request]) -> list[Request]:
         """Return those of a chunk that are left. Raises MixedRunError."""
-        self._account.read += len(requests)
+        account = self._account
+        account.read += len(requests)
+        are_answered = self._seen.are_answered(requests)
+        not_answered = [request for request, is_so in zip(requests, are_answered, strict=True) if not is_so]
+        account.were_answered(len(requests) - len(not_answered))
         left: list[Request] = []
         changed: list[str] = []
-        for request, known in zip(requests, self._seen.get_many([row.id for row in requests]), strict=True):
+        for request in not_answered:
+            known = self._seen.get(request.id)
             if known is None:
                 left.append(request)
             elif known.asked != short(request.asked):
                 changed.append(request.id)
-            else:
-                self._account.found(known)
-                if is_asked_again(known, self._retry_failed):
+            elif known.failed is not None:
+                account.found(known.failed)
+                if self._retry_failed or known.failed in TRANSIENT:
                     left.append(request)
         if changed:
             raise mixed(changed)
@@ -65,13 +70,9 @@ class Plan:
         return [row for row in left if row.id in first]
 
 
-def is_asked_again(known: Known, retry_failed: bool) -> bool:
-    return known.failed is not None and (retry_failed or known.failed in TRANSIENT)
-
-
-def changed_rows(requests: Iterable[Request], seen: Seen) -> Iterator[str]:
+def changed_rows(chunks_of_requests: Iterable[Sequence[Request]], seen: Seen) -> Iterator[str]:
     """Yield the ids of rows that were recorded with another content than they have now."""
-    for chunk in chunks(requests):
+    for chunk in chunks_of_requests:
         for request, known in zip(chunk, seen.get_many([row.id for row in chunk]), strict=True):
             if known is not None and known.asked != short(request.asked):
                 yield request.id

@@ -65,17 +65,18 @@ class Rows:
         self._account, self._on_bad = account or Account(), on_bad
         self._ids = RowIds()
 
-    def requests(self) -> Iterator[Request]:
+    def chunks(self) -> Iterator[list[Request]]:
         for chunk in chunks(self._values()):
-            yield from self.of(chunk)
+            yield self.of(chunk)
 
     async def chunks_as_they_come(self) -> AsyncIterator[list[Request]]:
-        """Yield requests of an input that may keep its reader waiting."""
+        """Yield the same of an input that may keep its reader waiting."""
         async for chunk in read_in_thread(self._values()):
             yield self.of(chunk)
 
     def _values(self) -> Iterator[tuple[int, Any]]:
-        return islice(self.source.rows(), self._limit)
+        rows = self.source.rows()
+        return rows if self._limit is None else islice(rows, self._limit)
 
     def of(self, chunk: Chunk) -> list[Request]:
         """Return the requests that some rows are."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from analyze.records import FAILURE_KINDS, FailureKind
+from analyze.records import FAILURE_KINDS, FailureKind, Request
 from analyze.runs.index import Index
 
 _KINDS: tuple[FailureKind | None, ...] = (None, *FAILURE_KINDS)
@@ -54,6 +54,14 @@ class Seen:
 
     def get_many(self, row_ids: Sequence[str]) -> Iterator[Known | None]:
         return map(_known, self._numbers.get_many(row_ids))
+
+    def are_answered(self, requests: Sequence[Request]) -> Iterator[bool]:
+        """Tell of each request whether its row is answered as it asks. A third of `get_many`'s price."""
+        numbers = self._numbers.get_many([request.id for request in requests])
+        return (
+            number == int(request.asked[:15], 16) << _KIND_BITS
+            for number, request in zip(numbers, requests, strict=True)
+        )
 
 
 def _known(number: int | None) -> Known | None:

@@ -7,7 +7,7 @@ Nothing recorded is touched before it is known that somebody can answer. Knows n
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 
@@ -40,22 +40,27 @@ NO_LIMITS = Limits()
 
 
 def settle(
-    journal: Journal, before: Manifest | None, now: Manifest, requests: Iterable[Request], *, update: bool
+    journal: Journal,
+    before: Manifest | None,
+    now: Manifest,
+    chunks: Iterable[Sequence[Request]],
+    *,
+    update: bool,
 ) -> None:
     """Make sure that the recorded run (`before`) is this one (`now`); with `update`, retire the lines that differ.
 
-    `requests` are the rows to look at: all of them with `update`, else as many as can be had in short time; the others
+    `chunks` are of rows to look at: all of them with `update`, else as many as can be had in short time; the others
     are looked at when they are planned. Raises MixedRunError where the engine, the model or rows differ.
     """
     if not journal.seen:
         return
     if not update:
         refuse_other_run(before, now, SAME_RUN)
-        if changed := list(changed_rows(requests, journal.seen)):
+        if changed := list(changed_rows(chunks, journal.seen)):
             raise mixed(changed)
     elif is_other_run(before, now, SAME_RUN):
         journal.retire(lambda row_id: True)
-    elif retired := set(changed_rows(requests, journal.seen)):
+    elif retired := set(changed_rows(chunks, journal.seen)):
         journal.retire(retired.__contains__)
 
 

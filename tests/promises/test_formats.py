@@ -281,15 +281,8 @@ def test_lines_of_10_megabytes_are_lines_like_any_other(batch: Batch) -> None:
     }
 
 
-@pytest.mark.parametrize(
-    "numbers",
-    [
-        "[0.1, 1e-7, 9007199254740993, 18446744073709551615, -9223372036854775808, -0.0]",
-        "[123456789012345678901234567890]",
-    ],
-    ids=["of 64 bits", "of any length"],
-)
-def test_numbers_reach_the_server_as_they_were_written(batch: Batch, numbers: str) -> None:
+def test_numbers_of_64_bits_reach_the_server_as_they_were_written(batch: Batch) -> None:
+    numbers = "[0.1, 1e-7, 9007199254740993, 18446744073709551615, -9223372036854775808, -0.0]"
     batch.input.write_text(json.dumps(row(1)).replace('"messages"', f'"numbers": {numbers}, "messages"') + "\n")
     ended = batch.run()
     assert ended.code == 0, ended.err
