@@ -61,8 +61,7 @@ TEXTS: dict[Lang, dict[str, str]] = {
         "elsewhere": "; {count:,} more belong to other shards",
         "work": "{span}: {requests} requests/s; tokens: {prompt:,} in ({prompt_rate}/s), "
         "{completion:,} out ({completion_rate}/s)",
-        "head": "server|answers|share|failed|tokens/s|running|waiting|KV cache|idle",
-        "most": "{mean} ≤ {most}",
+        "head": "server|answers|share|failed|tokens/s|running|waiting|KV|idle",
         "faster": "faster next time: {advice}",
         "more_seqs": "KV cache at most {kv} full, {waiting} requests waiting while {running} ran: "
         "raise MAX_NUM_SEQS from {most}, to {wanted} say",
@@ -70,7 +69,7 @@ TEXTS: dict[Lang, dict[str, str]] = {
         "--in-flight {limit} held them back; leave it out",
         "preempted": "KV cache full, requests started anew {times:,} times for {answers:,} answers: lower MAX_NUM_SEQS "
         "({most} ran at most), or raise GPU_MEMORY_UTILIZATION or TENSOR_PARALLEL_SIZE",
-        "out": "{server} was out {share} of the time ({reason}): look into its log",
+        "out": "{server} was out {share} of the time: {reason}; look into its log",
         "slow": "{server} was {ratio} times as fast as the others ({speed} against {usual} tokens/s): "
         "look what else runs on its GPUs",
         "too_long": "{count:,} rows are too long: raise MAX_MODEL_LEN, then run again with --retry-failed",
@@ -82,15 +81,14 @@ TEXTS: dict[Lang, dict[str, str]] = {
         "elsewhere": "；另有 {count:,} 行属于其他分片",
         "work": "{span}: {requests} 请求/秒；词元: 读入 {prompt:,}（{prompt_rate}/秒），"
         "写出 {completion:,}（{completion_rate}/秒）",
-        "head": "服务器|回答|占比|失败|词元/秒|运行|等待|KV 缓存|空闲",
-        "most": "{mean} ≤ {most}",
+        "head": "服务器|回答|占比|失败|词元/秒|运行|等待|KV|空闲",
         "faster": "下次可更快: {advice}",
         "more_seqs": "KV 缓存最多只用到 {kv}，{running} 个请求在运行时有 {waiting} 个在等待: "
         "调高 MAX_NUM_SEQS（现为 {most}），例如 {wanted}",
         "in_flight": "服务器上没有请求等待，KV 缓存最多只用到 {kv}: 受限于 --in-flight {limit}，去掉它即可",
         "preempted": "KV 缓存已满，{answers:,} 个回答期间有 {times:,} 次请求被迫重来: 调低 MAX_NUM_SEQS"
         "（最多同时运行 {most}），或调高 GPU_MEMORY_UTILIZATION 或 TENSOR_PARALLEL_SIZE",
-        "out": "{server} 有 {share} 的时间不可用（{reason}）: 请查看其日志",
+        "out": "{server} 有 {share} 的时间不可用: {reason}；请查看其日志",
         "slow": "{server} 的速度只有其他服务器的 {ratio} 倍（{speed} 对 {usual} 词元/秒）: "
         "请查看它的 GPU 上还有什么在运行",
         "too_long": "{count:,} 行过长: 调高 MAX_MODEL_LEN，再加 --retry-failed 运行",
@@ -159,14 +157,16 @@ def work_line(tally: Tally, seconds: float, lang: Lang) -> str:
 
 
 def table(parts: Sequence[Part], lang: Lang) -> list[str]:
-    """Return a line a server, below a line that says what the columns are; nothing where there are no servers."""
+    """Return a line a server, below the names of the columns that anything is known of; nothing without servers.
+
+    Running and waiting requests, as the server says: the mean, and the most at a time.
+    """
     if not parts:
         return []
-    texts = TEXTS[lang]
     answers = sum(part.share.answers for part in parts)
 
     def gauge(mean: float | None, most: int | None) -> str:
-        return NOT_TOLD if mean is None or most is None else texts["most"].format(mean=short(mean), most=most)
+        return NOT_TOLD if mean is None or most is None else f"{short(mean)}/{most}"
 
     def row(part: Part) -> list[str]:
         share, use = part.share, part.use
@@ -182,7 +182,9 @@ def table(parts: Sequence[Part], lang: Lang) -> list[str]:
             NOT_TOLD if use is None else percent(use.idle),
         ]
 
-    return columns([texts["head"].split("|"), *map(row, parts)])
+    by_column = zip(TEXTS[lang]["head"].split("|"), *map(row, parts), strict=True)
+    known = [column for column in by_column if set(column[1:]) != {NOT_TOLD}]
+    return columns(list(zip(*known, strict=True)))
 
 
 def server(url: str) -> str:

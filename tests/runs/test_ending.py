@@ -85,9 +85,9 @@ def test_the_last_lines_say_what_each_server_did():
     )
     account = Account(read=403, ok=400, failed=Counter({"server": 3}))
     assert last_lines(account, tally, parts, 41.3, "en") == [
-        "server         answers  share  failed  tokens/s  running  waiting  KV cache  idle",
-        "10.0.0.1:8001      300   75 %       0       750  5.9 ≤ 6   8 ≤ 12       8 %   1 %",
-        "10.0.0.1:8002      100   25 %       3       250        –        –         –  40 %",
+        "server         answers  share  failed  tokens/s  running  waiting   KV  idle",
+        "10.0.0.1:8001      300   75 %       0       750    5.9/6     8/12  8 %   1 %",
+        "10.0.0.1:8002      100   25 %       3       250        –        –    –  40 %",
         "41 s: 9.8 requests/s; tokens: 120,000 in (2.9k/s), 40,000 out (969/s)",
         "403 rows read: 400 ok (0 of them before), 0 invalid, 3 failed, 0 rejected, 0 left",
     ]
@@ -101,8 +101,10 @@ def test_where_nothing_was_asked_only_the_rows_are_accounted_for():
 
 
 def test_what_nobody_measured_is_a_dash_not_a_zero():
-    (_, line) = table([Part("http://h:1/v1", Share(answers=3), None)], "en")
-    assert line.split() == ["h:1", "3", "100", "%", "0", *["–"] * 5]
+    silent = Part("http://h:1/v1", Share(answers=3, completion_tokens=9), None)
+    assert table([silent], "en") == ["server  answers  share  failed", "h:1           3  100 %       0"]
+    measured = Part("http://h:2/v1", Share(answers=1), USE)
+    assert table([silent, measured], "en")[1].split()[-5:] == ["–"] * 5
 
 
 # -- advice ------------------------------------------------------------------------------------------------------------
@@ -171,7 +173,7 @@ def test_a_server_that_was_out_for_long_is_named_with_the_reason_made_harmless()
     out = replace(WELL, idle_s=1500.0, out_s=1440.0, is_out=True, reason="\x1b[2Jconnection refused")
     (said,) = advice(fleet_of(WELL, WELL, out), "en")
     assert said == (
-        "faster next time: 127.0.0.1:8003 was out 40 % of the time (\\x1b[2Jconnection refused): look into its log"
+        "faster next time: 127.0.0.1:8003 was out 40 % of the time: \\x1b[2Jconnection refused; look into its log"
     )
     assert advice(fleet_of(WELL, WELL, replace(out, out_s=100.0)), "en") == []
 
