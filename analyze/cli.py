@@ -22,6 +22,10 @@ JOBS: dict[str, tuple[str, dict[Lang, str]]] = {
         "analyze.servers",
         {"en": "start, check or stop the vLLM servers", "zh": "启动、检查、停止 vLLM 服务器"},
     ),
+    "runs": (
+        "analyze.status",
+        {"en": "show how a run stands: done, failed, left", "zh": "查看运行状态: 完成、失败、剩余"},
+    ),
     "report": ("analyze.cli", {"en": "rebuild the report of a run from its records", "zh": "由运行记录重建报告"}),
 }
 

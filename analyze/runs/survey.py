@@ -25,8 +25,8 @@ from analyze.runs.tally import Tally
 _ANSWERED = b',"error":null,'
 _ASKED = b',"asked":"'
 _USAGE = b'"usage":{'
-_PROMPT = re.compile(rb'"(?:prompt|input)_tokens":(\d+)[,}]')
-_COMPLETION = re.compile(rb'"(?:completion|output)_tokens":(\d+)[,}]')
+_PROMPT = re.compile(rb'"prompt_tokens":(\d+)[,}]')
+_COMPLETION = re.compile(rb'"completion_tokens":(\d+)[,}]')
 
 _UNREADABLE = (ValueError, KeyError, TypeError, AttributeError)
 

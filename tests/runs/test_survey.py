@@ -39,6 +39,7 @@ usages = st.none() | st.fixed_dictionaries(
         "prompt_tokens": counts,
         "completion_tokens": counts,
         "input_tokens": counts,
+        "output_tokens": counts,
         "prompt_tokens_details": st.none() | st.just({"cached_tokens": 3}),
     },
 )
