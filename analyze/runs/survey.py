@@ -1,7 +1,7 @@
 """What the files of a run tell, whole or not, while it goes on or long after. Changes nothing and takes no lock.
 
     failures, answers ──> how each row that failed has ended ──> answers: counted ──> what still fails: counted, shown
-Memory holds 16 bytes a row where rows have failed, none where all were answered.
+Memory holds 16 bytes for each row that has failed, none for the others.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import orjson
 
-from analyze.records import Answer, Failure
+from analyze.records import Failure
 from analyze.runs.journal import FIRST_BYTES, decode, heading
 from analyze.runs.seen import Seen, short
 from analyze.runs.tally import Tally
@@ -45,14 +45,16 @@ class Survey:
 def survey(answers: Path, failures: Path | None = None) -> Survey:
     """Read a journal of one file or two. What cannot be read of it is counted, a missing file is empty."""
     found, ended = Survey(), Seen()
-    paths = [answers] if failures is None else [failures, answers]
-    for path in paths:
+    with_failures = []
+    for path in [answers] if failures is None else [failures, answers]:
+        has_failures = False
         for line in _lines(path, found):
             try:
-                _look_at(line, found.tally, ended)
+                has_failures |= _look_at(line, found.tally, ended)
             except _UNREADABLE:
                 found.foreign += 1
-    for path in paths if ended else ():
+        with_failures += [path] * has_failures
+    for path in with_failures:
         for line in _lines(path, found):
             if _ANSWERED not in line:
                 with suppress(*_UNREADABLE):
@@ -75,8 +77,8 @@ def _lines(path: Path, found: Survey) -> Iterator[bytes]:
                 yield line
 
 
-def _look_at(line: bytes, tally: Tally, ended: Seen) -> None:
-    """Count an answer; take note of a failure, and of an answer that may come after one of the same row."""
+def _look_at(line: bytes, tally: Tally, ended: Seen) -> bool:
+    """Count an answer; note a failure, or the answer that makes up for one. Return whether it is a failure."""
     if not line.startswith(FIRST_BYTES):
         raise ValueError("not written by a run of ours")
     answer = _answer_of(line)
@@ -84,14 +86,17 @@ def _look_at(line: bytes, tally: Tally, ended: Seen) -> None:
         tally.add_answer(*answer)
         if ended:
             row_id, asked, _ = heading(line)
-            ended.note(row_id, asked, None)
-        return
+            if ended.failed(row_id) is not None:
+                ended.note(row_id, asked, None)
+        return False
     outcome = decode(line)
-    if isinstance(outcome, Answer):
-        tally.add(outcome)
-        ended.note(outcome.id, short(outcome.asked), None)
-    else:
+    if isinstance(outcome, Failure):
         ended.note(outcome.id, short(outcome.asked), outcome.kind)
+        return True
+    tally.add(outcome)
+    if ended.failed(outcome.id) is not None:
+        ended.note(outcome.id, short(outcome.asked), None)
+    return False
 
 
 def _answer_of(line: bytes) -> tuple[str | None, int, int, float] | None:
