@@ -354,10 +354,6 @@ class Fleet:
 
     # -- who comes back ----------------------------------------------------------------------------------------
 
-    def due(self, now: float) -> list[Instance]:
-        """Return the instances to probe at `now`."""
-        return [i for i in self.instances if not i.is_up and i.probe_at <= now]
-
     def next_probe_at(self) -> float | None:
         """Return when the next probe is due, None when nobody is out."""
         return min((i.probe_at for i in self.instances if not i.is_up), default=None)
