@@ -13,6 +13,7 @@ import struct
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from typing import Any
 
 from aiohttp import web
@@ -26,6 +27,9 @@ STEP_S = 0.05
 
 POLL_S = 0.01
 
+EMBEDDING = {"object": "embedding", "index": 0, "embedding": [0.5]}
+
+Serve = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Handler = Callable[[web.Request, dict[str, Any]], Awaitable[web.StreamResponse]]
 
 
@@ -58,13 +62,15 @@ class FakeVLLM:
         reset-after-headers   reset when a good reply has just begun
         reset-in-body, half   reset, or closed in good order, in the middle of the body
         cut-stream            the same of a stream, after half of its text
-        error-event           a stream that is an error and [DONE], in good order, as of an engine that dies
+        error-event           a stream that is an error and [DONE], in good order, as of an engine that dies; else 500
         garbage, cut-json     200 with something else; with JSON that ends too early
         abort                 200 with finish_reason abort
 
-    `handler` answers in its stead. `refuse` names the status of a request that is refused alone; one for which
-    `kill_on` is true ends the server, as `crash` does. At most `slots` are served at a time, the others wait. Probes
-    (one token of /v1/completions) are no part of `bodies`.
+    `handler` answers in its stead. `refuse` names the status of a request that is refused alone; one that `garble` is
+    true for is answered with JSON without choices; one that `kill_on` is true for ends the server, as `crash` does,
+    unless it is dropped within `kill_after_s`. `statuses` names paths that say nothing but this, `unanswered` those
+    that say nothing at all; `metrics` is told in place of its own. At most `slots` are served at a time, the others
+    wait; None: all at once. Probes (one token of /v1/completions) are no part of `bodies`.
     """
 
     def __init__(
@@ -85,7 +91,12 @@ class FakeVLLM:
         self.models_status = 200
         self.handler: Handler | None = None
         self.refuse: Callable[[dict[str, Any]], int | None] = lambda body: None
+        self.garble: Callable[[dict[str, Any]], bool] = lambda body: False
         self.kill_on: Callable[[dict[str, Any]], bool] = lambda body: False
+        self.kill_after_s = 0.0
+        self.statuses: dict[str, int] = {}
+        self.unanswered: set[str] = set()
+        self.metrics: str | None = None
         self.bodies: list[dict[str, Any]] = []
         self.probes: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
@@ -136,8 +147,8 @@ class FakeVLLM:
 
     async def _live(self, ready: threading.Event) -> None:
         self._loop, self._ended = asyncio.get_running_loop(), asyncio.Event()
-        self._slots = asyncio.Semaphore(self.slots or 2**31)
-        app = web.Application(client_max_size=64 * 2**20)
+        self._slots = asyncio.Semaphore(self.slots or 1)
+        app = web.Application(client_max_size=64 * 2**20, middlewares=[self._by_path])
         app.router.add_get("/health", self._health)
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/v1/models", self._models)
@@ -154,6 +165,14 @@ class FakeVLLM:
         self._listener.close()
         await self._runner.cleanup()
 
+    @web.middleware
+    async def _by_path(self, request: web.Request, handler: Serve) -> web.StreamResponse:
+        while request.path in self.unanswered:  # noqa: ASYNC110 - the test's own thread changes it
+            await asyncio.sleep(POLL_S)
+        if request.path in self.statuses:
+            return self._refusal(self.statuses[request.path])
+        return await handler(request)
+
     # -- what it says of itself --------------------------------------------------------------------------------
 
     async def _health(self, request: web.Request) -> web.Response:
@@ -164,6 +183,8 @@ class FakeVLLM:
         await self._wait_out("freeze")
         if self.mode == "hang":
             raise web.HTTPNotFound
+        if self.metrics is not None:
+            return web.Response(text=self.metrics)
         values = {
             "num_requests_running": self.running,
             "num_requests_waiting": self.in_flight - self.running,
@@ -208,10 +229,11 @@ class FakeVLLM:
         if self.mode.isdecimal() or self.refuse(body) is not None:
             return self._refusal(self.refuse(body) or int(self.mode))
         stream = None
-        if body.get("stream") and self.handler is None and self.mode not in ("reset", "garbage"):
+        is_whole = self.handler is not None or self.mode in ("reset", "garbage") or self.garble(body)
+        if body.get("stream") and not is_whole:
             stream = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
             await stream.prepare(request)
-        async with self._slots:
+        async with nullcontext() if self.slots is None else self._slots:
             self.running += 1
             try:
                 return await self._serve(request, body, stream)
@@ -222,6 +244,7 @@ class FakeVLLM:
         self, request: web.Request, body: dict[str, Any], stream: web.StreamResponse | None
     ) -> web.StreamResponse:
         if self.kill_on(body):
+            await asyncio.sleep(self.kill_after_s)
             self._die()
             await asyncio.sleep(3600)  # ends with the connection
         await self._wait_out("freeze", "never", "hang")
@@ -233,12 +256,18 @@ class FakeVLLM:
             return self._cut(request, web.Response(), reset=True)
         if self.mode.isdecimal() and stream is None:
             return self._refusal(int(self.mode))
+        if self.mode == "error-event" and stream is None:
+            return self._refusal(500)
         if self.mode == "garbage" and stream is None:
             return web.Response(body=b"<html>no</html>", content_type="text/html")
+        if self.garble(body):
+            return web.json_response({"object": "chat.completion"})
         self.generation_tokens += ANSWER_TOKENS
         text = self.reply if self.reply is not None else "hello"
         if stream is not None:
             return await self._stream(request, stream, text)
+        if request.path.endswith("/embeddings"):
+            return web.json_response({"object": "list", "data": [EMBEDDING], "model": self.model})
         reply = text_reply if request.path.endswith("/completions") and "prompt" in body else chat_reply
         return await self._whole(
             request, json.dumps(reply(text, "abort" if self.mode == "abort" else "stop", self.model))
@@ -299,7 +328,7 @@ class FakeVLLM:
 
     @property
     def _drip_s(self) -> float:
-        return max(self.drip_s, 0.1 if self.mode == "drip" else 0.0)
+        return max(self.drip_s, 0.08 if self.mode == "drip" else 0.0)
 
     async def _work(self, seconds: float) -> None:
         """Let this time pass and a token come out at every step of it; neither while the engine stands still."""

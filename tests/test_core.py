@@ -18,10 +18,16 @@ from analyze.core import BULK, SINGLE, Bounds, Core, StreamBroken, Unavailable
 from analyze.fleet import FIRST_REST_S, Instance
 from analyze.records import Answer, Failure, Outcome, Request
 from analyze.runs.tally import Tally
-from tests.fake_vllm import FakeVLLM, Handler, chat_reply, free_port
+from tests.fake_vllm import FakeVLLM, Handler, free_port
 
 BODY = {"model": "fake-model", "messages": [{"role": "user", "content": "Hello!"}]}
 IMPATIENT = Bounds(unavailable_s=0.6)
+
+
+@pytest.fixture(autouse=True)
+def quick_to_examine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No server of these tests says 200 to /health a moment after its end."""
+    monkeypatch.setattr("analyze.lookout.EXAMINE_AGAIN_S", 0.02)
 
 
 @asynccontextmanager
@@ -84,7 +90,7 @@ async def test_one_busy_server_rests_and_the_others_take_its_rows(fleet, status)
 async def test_rows_outlast_servers_that_are_all_busy_for_a_while(fleet):
     for server in fleet:
         server.handler = says(503)
-    asyncio.get_running_loop().call_later(3.0, lambda: [setattr(server, "handler", None) for server in fleet])
+    asyncio.get_running_loop().call_later(1.2, lambda: [setattr(server, "handler", None) for server in fleet])
     async with core_of(*fleet) as core:
         assert kinds(await ask_all(core, 64)) == {"ok": 64}
         assert not core.gave_up
@@ -111,6 +117,19 @@ async def test_servers_busy_for_good_use_the_patience_up_once_for_all_rows(fleet
         started = time.monotonic()
         await ask_all(core, 320, bounds=IMPATIENT)
         assert time.monotonic() - started < 2
+
+
+async def test_servers_that_are_busy_with_long_rows_of_ours_are_of_use(fleet, monkeypatch):
+    """They turn others away for longer than a row is patient; one that has just come is as patient as ever."""
+    monkeypatch.setattr("analyze.fleet.LAST_REST_S", 0.2)
+    for server in fleet:
+        server.delay_s = 1.5
+        server.refuse = lambda body, server=server: 503 if server.in_flight > 1 else None
+    async with core_of(*fleet) as core:
+        first = asyncio.create_task(ask_all(core, 5))  # one finds no place
+        await asyncio.sleep(1.2)
+        assert isinstance(await core.ask(row(), Bounds(unavailable_s=1.0)), Answer)
+        assert kinds(await first) == {"ok": 5} and not core.gave_up
 
 
 # -- refusals ----------------------------------------------------------------------------------------------------------
@@ -209,12 +228,8 @@ async def test_two_servers_that_break_together_in_the_middle_cost_one_row_at_mos
 
 
 async def test_a_row_that_breaks_on_two_working_servers_is_at_fault_and_they_are_not(fleet):
-    async def handler(request: web.Request, body: dict[str, Any]) -> web.Response:
-        poison = body.get("user") == "poison"
-        return web.json_response(chat_reply("hello"), status=500 if poison else 200)
-
     for server in fleet:
-        server.handler = handler
+        server.refuse = lambda body: 500 if body.get("user") == "poison" else None
     async with core_of(*fleet) as core:
         for number in range(20):
             await ask_all(core, 8)
@@ -244,13 +259,13 @@ async def test_patience_with_dead_servers_is_used_up_once_and_renewed_when_one_r
 
 
 def test_a_loop_that_stood_still_looks_at_the_servers_before_it_gives_up(fake, monkeypatch):
-    monkeypatch.setattr(core_module, "LATE_S", 0.5)
+    monkeypatch.setattr(core_module, "LATE_S", 0.2)
     server, loop = fake(), asyncio.new_event_loop()
     core = Core([server.url], api_key="EMPTY")
     server.stop()
     assert isinstance(loop.run_until_complete(core.ask(row(), IMPATIENT)), Failure)
     server.start()
-    time.sleep(3.0)  # nobody runs the loop, so nobody probes
+    time.sleep(2.0)  # nobody runs the loop, so nobody probes
     assert isinstance(loop.run_until_complete(core.ask(row(), IMPATIENT)), Answer)
     loop.run_until_complete(core.aclose())
     loop.close()
@@ -258,14 +273,14 @@ def test_a_loop_that_stood_still_looks_at_the_servers_before_it_gives_up(fake, m
 
 async def test_slow_failures_do_not_eat_the_patience_while_others_are_up(fleet):
     async def slowly_reset(request: web.Request, body: dict[str, Any]) -> web.Response:
-        await asyncio.sleep(0.8)
+        await asyncio.sleep(0.4)
         assert request.transport is not None
         request.transport.abort()
         return web.Response()
 
     fleet[0].handler = fleet[1].handler = slowly_reset
     async with core_of(*fleet) as core:
-        assert isinstance(await core.ask(row(), IMPATIENT), Answer)
+        assert isinstance(await core.ask(row(), Bounds(unavailable_s=0.2)), Answer)
 
 
 async def test_who_goes_out_is_told_with_who_is_left(fake):

@@ -69,7 +69,7 @@ def test_one_request_at_a_time_rotates_strictly(fleet):
 
 def test_under_load_nobody_is_sent_work_while_another_stands_idle(fleet):
     for server in fleet:
-        server.delay_s = 1.0
+        server.delay_s = 0.5
     with client_of(fleet) as client, ThreadPoolExecutor(64) as pool:
         assert set(pool.map(lambda _: ask(client), range(64))) == {"hello"}
     assert [server.asked for server in fleet] == [16, 16, 16, 16]
@@ -166,12 +166,11 @@ def test_busy_servers_are_waited_for_not_put_out(fleet):
 
 def test_no_server_at_all_is_the_sdks_connection_error_naming_the_addresses():
     url = f"http://127.0.0.1:{free_port()}/v1"
-    client = MultiVLLMClient([url])
-    started = time.monotonic()
-    with pytest.raises(openai.APIConnectionError, match=url):
+    with (
+        MultiVLLMClient([url], unavailable_timeout_s=0.5) as client,
+        pytest.raises(openai.APIConnectionError, match=url),
+    ):
         ask(client)
-    assert time.monotonic() - started < 15
-    client.close()
 
 
 def test_a_timeout_is_the_sdks_timeout_and_is_not_multiplied(fleet):
@@ -433,28 +432,6 @@ def test_256_threads_share_one_client_and_leave_nothing(fleet):
     assert threading.active_count() == before
 
 
-async def test_a_thousand_cancelled_calls_leave_all_counters_at_zero(fleet):
-    for server in fleet:
-        server.delay_s = 0.05
-    async with AsyncMultiVLLMClient([server.url for server in fleet]) as client:
-        for n in range(5):
-            tasks = [asyncio.create_task(aask(client, stream=number % 2 == 0)) for number in range(200)]
-            await asyncio.sleep(0.02 + 0.08 * n)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        (core,) = client._client._transport._cores.values()
-        gc.collect()
-        await asyncio.to_thread(assert_all_given_back, core)
-
-
-async def aask(client: openai.AsyncOpenAI, stream: bool) -> None:
-    reply = await client.chat.completions.create(model="fake-model", messages=HELLO, stream=stream)
-    if stream:
-        async for _ in reply:
-            pass
-
-
 @pytest.mark.parametrize("way", ["close", "async with", "break"])
 async def test_streams_left_early_give_their_load_back(fleet, way):
     for server in fleet:
@@ -480,7 +457,7 @@ async def test_streams_left_early_give_their_load_back(fleet, way):
 def test_a_forked_child_that_ends_does_not_disturb_requests_of_its_parent(fleet):
     urls = [server.url for server in fleet]
     for server in fleet:
-        server.delay_s = 0.5
+        server.delay_s = 0.2
     code = f"""
 import analyze, gc, os, sys
 from concurrent.futures import ThreadPoolExecutor

@@ -26,7 +26,7 @@ def test_while_all_are_down_rows_wait_and_somebody_says_so(path, servers, run):
     def power_cut() -> None:
         with ThreadPoolExecutor(4) as at_once:
             list(at_once.map(FakeVLLM.crash, servers))
-        threading.Timer(1.0, lambda: [server.start() for server in servers]).start()
+        threading.Timer(0.5, lambda: [server.start() for server in servers]).start()
 
     done = run(path, ROWS, {60: power_cut})
     assert len(done.lost) <= (IN_FLIGHT if path == "stream" else 0), done.lost
@@ -40,14 +40,14 @@ def test_while_all_are_busy_rows_wait_and_nobody_is_thrown_out(path, servers, ru
     def rush_hour() -> None:
         for server in servers:
             server.mode = "503"
-        later(2.0, servers)
+        later(0.8, servers)
 
     done = run(path, ROWS, {60: rush_hour})
     assert done.lost == {} and done.thrown_out == []
 
 
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize(("mode", "seconds"), [("freeze", 1.5), ("never", 2.0)])
+@pytest.mark.parametrize(("mode", "seconds"), [("freeze", 0.9), ("never", 1.3)])
 def test_a_stall_of_all_throws_out_half_of_them_at_most(mode, seconds, path, servers, run):
     def stall() -> None:
         for server in servers:

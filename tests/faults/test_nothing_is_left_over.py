@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import random
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import openai
 import pytest
 
 from analyze import AsyncMultiVLLMClient, ChatRequest, MultiVLLMClient, aask_many
+from tests.fake_vllm import FakeVLLM
 from tests.faults.conftest import all_are_back_at_zero
 from tests.faults.paths import question
 
@@ -24,8 +30,13 @@ async def test_a_thousand_cancelled_calls(urls, servers, cores):
     async with AsyncMultiVLLMClient(urls) as client:
 
         async def ask(row: int) -> None:
+            as_stream = row % 2 == 0
             async with asyncio.timeout(draw.uniform(0.0, 0.3)):
-                await client.chat.completions.create(model="fake-model", messages=question(row))
+                reply = await client.chat.completions.create(
+                    model="fake-model", messages=question(row), stream=as_stream
+                )
+                if as_stream:
+                    [chunk async for chunk in reply]
 
         for _ in range(5):
             ended = await asyncio.gather(*(ask(row) for row in range(200)), return_exceptions=True)
@@ -64,9 +75,9 @@ def test_calls_of_a_sync_client_that_run_out_of_time(urls, servers, cores):
         all_are_back_at_zero(cores[0])
 
 
-async def test_a_thousand_rows_of_bulk_runs_that_are_left_early(urls, servers, cores):
+async def test_hundreds_of_rows_of_bulk_runs_that_are_left_early(urls, servers, cores):
     dropped = 0
-    while dropped < 1000:
+    while dropped < 400:
         rows = (ChatRequest(question(row), id=str(row)) for row in itertools.count())
         stream = aask_many(rows, MultiVLLMClient(urls))
         for _ in range(8):
@@ -79,3 +90,35 @@ async def test_a_thousand_rows_of_bulk_runs_that_are_left_early(urls, servers, c
             if server.in_flight:
                 await asyncio.sleep(0.01)
         assert server.in_flight == 0, "servers are told, and stop generating"
+
+
+WAYS_TO_WAIT: dict[str, Callable[[FakeVLLM], object]] = {
+    "for an answer": lambda server: setattr(server, "mode", "never"),
+    "for a server that is not busy": lambda server: setattr(server, "mode", "503"),
+    "for any server": FakeVLLM.crash,
+    "for a server that says nothing": lambda server: setattr(server, "mode", "freeze"),
+}
+
+
+@pytest.mark.parametrize("way", WAYS_TO_WAIT)
+def test_closing_a_sync_client_ends_its_calls_and_leaves_no_thread(way, urls, servers, caplog):
+    threads = threading.active_count() - sum(server.alive for server in servers)
+    client = MultiVLLMClient(urls, unavailable_timeout_s=60)
+    for server in servers:
+        WAYS_TO_WAIT[way](server)
+
+    def call(row: int) -> Exception | None:
+        try:
+            client.chat.completions.create(model="fake-model", messages=question(row), stream=row % 2 == 0)
+        except openai.APIConnectionError as error:
+            return error
+        return None
+
+    with ThreadPoolExecutor(8) as pool:
+        calls = [pool.submit(call, row) for row in range(8)]
+        time.sleep(0.3)
+        client.close()
+        assert all("closed" in str(future.result(5)) for future in calls)
+    assert threading.active_count() - sum(server.alive for server in servers) == threads
+    gc.collect()
+    assert not [record for record in caplog.records if record.name == "asyncio"]

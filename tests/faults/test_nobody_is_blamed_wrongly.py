@@ -1,0 +1,177 @@
+"""What looks like the fault of a server and is none: it stays in, on each path, and nothing is asked without end."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any
+
+import openai
+import pytest
+
+from analyze import AsyncMultiVLLMClient, ChatRequest, MultiVLLMClient, ask_many
+from analyze.core import Core
+from analyze.lookout import LAST_LOOK_S
+from tests.fake_vllm import FakeVLLM
+from tests.faults.conftest import TIMES_S
+from tests.faults.paths import PATHS, question
+
+SILENT_S, STALLED_S = TIMES_S["analyze.watch.SILENT_S"], TIMES_S["analyze.watch.STALLED_S"]
+FAR_S = 600.0
+
+
+@asynccontextmanager
+async def client_of(servers: list[FakeVLLM], **options: Any) -> AsyncIterator[AsyncMultiVLLMClient]:
+    async with AsyncMultiVLLMClient([server.url for server in servers], **options) as client:
+        yield client
+
+
+async def ask(client: AsyncMultiVLLMClient, row: int = 0) -> str | None:
+    reply = await client.chat.completions.create(model="fake-model", messages=question(row))
+    return reply.choices[0].message.content
+
+
+async def stream_of(client: AsyncMultiVLLMClient, row: int) -> openai.AsyncStream[Any]:
+    return await client.chat.completions.create(model="fake-model", messages=question(row), stream=True)
+
+
+async def until(happened: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not happened():  # noqa: ASYNC110 - servers live in threads of their own
+            await asyncio.sleep(0.01)
+
+
+def ups(core: Core) -> list[bool]:
+    return [instance.is_up for instance in core.fleet.instances]
+
+
+# -- slow readers, callers in a hurry ----------------------------------------------------------------------------------
+
+
+async def test_a_stream_is_read_as_slowly_as_its_reader_likes(servers, cores):
+    """The server has sent all of it, and stands idle, while the reader sleeps between two pieces."""
+    async with client_of(servers) as client:
+        text = ""
+        async for chunk in await stream_of(client, 0):
+            text += chunk.choices[0].delta.content or ""
+            if text in ("h", "hel"):
+                await asyncio.sleep(STALLED_S * 1.4)
+                assert servers[0].in_flight == 0 and cores[-1].fleet.instances[0].in_flight == 1
+        assert text == "hello" and ups(cores[-1]) == [True] * 4
+
+
+def test_a_caller_in_a_hurry_is_told_so_and_speaks_against_nobody(servers, cores):
+    for server in servers:
+        server.slots, server.delay_s = None, 1.0
+    client = MultiVLLMClient([server.url for server in servers], timeout=0.3)
+
+    def hurry(row: int) -> type[Exception] | None:
+        try:
+            client.chat.completions.create(model="fake-model", messages=question(row))
+        except openai.APIConnectionError as error:
+            return type(error)
+        return None
+
+    with client, ThreadPoolExecutor(10) as pool:
+        assert list(pool.map(hurry, range(40))) == [openai.APITimeoutError] * 40
+        assert ups(cores[-1]) == [True] * 4
+        rows = (ChatRequest(question(row), id=str(row)) for row in range(16))
+        assert {outcome.kind for outcome in ask_many(rows, client)} == {"timeout"}
+        assert ups(cores[-1]) == [True] * 4
+
+
+# -- servers that tell little of themselves ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_server_that_answers_health_and_requests_may_keep_its_metrics_to_itself(path, servers, run):
+    servers[1].unanswered.add("/metrics")
+    servers[1].slots, servers[1].delay_s = None, 1.5 * max(SILENT_S, STALLED_S)
+    done = run(path, 16, {})
+    assert done.lost == {} and done.thrown_out == []
+
+
+async def test_a_stream_that_goes_on_slowly_is_a_sign_of_life(servers, cores):
+    """The only one: neither /metrics nor /health says anything, for longer than a server may be silent."""
+    servers[0].unanswered |= {"/metrics", "/health"}
+    servers[0].reply, servers[0].drip_s = "x" * 20, SILENT_S / 5
+    async with client_of(servers) as client:
+        assert len([chunk async for chunk in await stream_of(client, 0)]) == 21
+        assert ups(cores[-1]) == [True] * 4
+    assert servers[0].asked == 1
+
+
+def test_metrics_that_are_no_numbers_do_no_harm(servers, run, monkeypatch, caplog):
+    """They are a sign of life, as any answer is; more they do not say."""
+    monkeypatch.setattr("analyze.watch.STALLED_S", 10.0)
+    names = ("num_requests_running", "num_requests_waiting", "generation_tokens_total", "kv_cache_usage_perc")
+    for server, value in zip(servers, ("NaN", "+Inf", "-1e999", "x"), strict=True):
+        server.metrics = "# Metrics\n" + "".join(f'vllm:{name}{{engine="0"}} {value}\n' for name in names)
+        server.slots, server.delay_s = None, 2 * SILENT_S
+    servers[3].metrics += "vllm:num_requests_running\nvllm: 5\n\x00\xff vllm:\n" + "<html>" * 1000
+    done = run("bulk", 24, {})
+    gc.collect()
+    assert done.lost == {} and done.thrown_out == []
+    assert not [record for record in caplog.records if record.name == "asyncio"]
+
+
+@pytest.mark.parametrize(("path", "status"), [("async", 404), ("bulk", 403)])
+def test_a_proxy_that_keeps_health_to_itself_is_no_complaint(path, status, servers, run):
+    """Neither when a server is examined after a fault, nor when it is about to come back."""
+    shaky = servers[1]
+    for server in servers:
+        server.statuses["/health"] = status
+    done = run(path, 500, {60: lambda: setattr(shaky, "mode", "reset"), 80: lambda: setattr(shaky, "mode", "ok")})
+    assert done.lost == {} and done.thrown_out in ([], [1])
+    assert ups(done.core) == [True] * 4
+
+
+# -- who comes back, though others do not ------------------------------------------------------------------------------
+
+
+async def test_one_that_only_looks_healthy_does_not_keep_another_waiting(servers, cores, monkeypatch):
+    monkeypatch.setattr("analyze.lookout.GENERATION_TIMEOUT_S", FAR_S)
+    looks_healthy, well = servers[:2]
+    async with client_of([looks_healthy, well], unavailable_timeout_s=20) as client:
+        looks_healthy.mode = well.mode = "reset"
+        calls = [asyncio.create_task(ask(client)) for _ in range(8)]
+        await until(lambda: ups(cores[-1]) == [False, False])
+        looks_healthy.mode = "never"
+        await until(lambda: len(looks_healthy.probes) > 0 and looks_healthy.in_flight > 0)
+        well.mode = "ok"
+        assert await asyncio.gather(*calls) == ["hello"] * 8
+        assert ups(cores[-1]) == [False, True]
+
+
+@pytest.mark.parametrize("status", [404, 501])
+async def test_a_server_for_embeddings_comes_back_though_it_completes_nothing(status, servers, cores):
+    silent = servers[0]
+    for server in servers:
+        server.statuses |= {"/v1/completions": status, "/v1/chat/completions": status}
+    async with client_of(servers) as client:
+        silent.mode = "freeze"
+        sent = [asyncio.create_task(client.embeddings.create(model="fake-model", input="x")) for _ in range(8)]
+        await until(lambda: not cores[-1].fleet.instances[0].is_up)
+        silent.mode = "ok"
+        assert [len((await reply).data) for reply in sent] == [1] * 8
+        await until(lambda: cores[-1].fleet.instances[0].is_up)
+
+
+async def test_who_gave_up_looks_again_before_it_turns_the_next_call_away(servers, cores, monkeypatch):
+    """Patience has ended, the servers are back, and nobody has seen it: the next probe is far away."""
+    monkeypatch.setattr("analyze.fleet.LAST_PROBE_S", FAR_S)
+    monkeypatch.setattr("analyze.fleet.FIRST_PROBE_S", FAR_S)
+    async with client_of(servers, unavailable_timeout_s=0.2) as client:
+        assert await asyncio.gather(*(ask(client) for _ in range(8))) == ["hello"] * 8
+        for server in servers:
+            server.stop()
+        for _ in range(2):
+            with pytest.raises(openai.APIConnectionError):
+                await ask(client)
+            assert ups(cores[-1]) == [False] * 4
+        servers[2].start()
+        await asyncio.sleep(LAST_LOOK_S)  # for so long the last look is believed
+        assert await ask(client) == "hello"
