@@ -46,10 +46,13 @@ def clock(seconds: float) -> str:
 
 
 def span(seconds: float, lang: Lang) -> str:
-    """Return a time in words: 42 s, 12 min, 1 h 52 min, 2 d 3 h."""
+    """Return a time in words: 42 s, 1 min 46 s, 12 min, 1 h 52 min, 2 d 3 h."""
     a_second, a_minute, an_hour, a_day = UNITS[lang]
     if seconds < 59.5:
         return f"{seconds:.0f}{a_second}"
+    if seconds < 600:
+        minute, second = divmod(round(seconds), 60)
+        return f"{minute}{a_minute}" + (f" {second}{a_second}" if second else "")
     hours, minute = divmod(round(seconds / 60), 60)
     if not hours:
         return f"{minute}{a_minute}"

@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol, TextIO
 
@@ -265,7 +265,7 @@ class ProgressLine:
         now = self._now()
         view = self._view(self._rates.overall(now), now)
         if self._has_bar:
-            self._draw(view)
+            self._draw(replace(view, loads=()))  # of the past, like the rates
             self._write("\n")
         else:
             self._say("end", view)
@@ -303,8 +303,9 @@ def json_line(event: str, **fields: Any) -> str:
 
 
 def _columns(stream: TextIO) -> int:
-    """Return the columns of a terminal that may be written: not the last one, after which some begin a new line."""
+    """Return the columns of a terminal that may be written: with room for a ^C, which must not begin a new line."""
     try:
-        return (os.get_terminal_size(stream.fileno()).columns or 80) - 1
+        columns = os.get_terminal_size(stream.fileno()).columns
     except (OSError, ValueError):
-        return 79
+        columns = 0
+    return (columns or 80) - len("^C") - 1

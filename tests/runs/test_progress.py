@@ -201,7 +201,7 @@ async def test_a_line_says_all_of_it():
     line.close()
     assert job.lines[3] == (
         "Asking: 5,000/10,000 (50%), ok=5,000, failed=0, 10 requests/s, tokens/s 4.0k in, 1.0k out, "
-        "load=16/12/out, 2 min so far, 8 min to go"
+        "load=16/12/out, 1 min 40 s so far, 8 min 20 s to go"
     )
     assert "ok=5,000, failed=1, 9.9 requests/s" in job.lines[-1]
 
