@@ -342,7 +342,10 @@ def _time(run: Run, lang: Lang) -> str | None:
     seconds = run.told(float, "seconds") or run.told(int, "seconds")
     asking = texts["asking"].format(span=span(seconds, lang)) if seconds else None
     ended = _local(_utc(run.ended_at))
-    from_to = texts["from_to"].format(started=started, ended=ended) if started and ended else None
+    from_to = None
+    if started and ended:
+        day = started.partition(" ")[0] + " "
+        from_to = texts["from_to"].format(started=started, ended=ended.removeprefix(day))
     return ", ".join(filter(None, (from_to, asking))) or None
 
 
