@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from analyze.records import CHAT_URL, Answer, asked_of
-from analyze.runs.journal import Journal
+from analyze.runs.journal import SYNC_AFTER_LINES, Journal
 from benchmarks import peers
 from benchmarks.clients import cpu_s
 from benchmarks.command import ON_DISK
@@ -47,8 +47,8 @@ def journaling() -> Section:
     ]
     text = f"""{RECORDS:,} answers of {TOKENS} tokens, each to another row, one after the other into a new journal on
 {_file_system(ON_DISK)}, the last sync and the closing included; {ROUNDS} rounds, each way a process of its own. They
-come far faster than servers answer, so that every {1000:,}th is synced: a run with 500 answers a second syncs each
-second, which is half as many.
+come far faster than servers answer, so there is a sync each {SYNC_AFTER_LINES:,} records; at 500 answers a second it is
+each second, twice as many a record.
 
 {table(["way", "us a record", "CPU, us a record", "to by hand"], rows)}"""
     reached = [_us(taken["wall_s"]) for taken in rounds["journal"]]
