@@ -42,16 +42,20 @@ def instance_rows(run: Record) -> list[tuple[str, str, str, str]]:
     """Return per server its address, answers, share of all answers, and share of the run's time that it was busy."""
     instances = run.get("instances") or []
     answers = sum(instance.get("answers") or 0 for instance in instances)
-    seconds = run.get("seconds")
     return [
         (
             _text(instance.get("url")),
             whole(instance.get("answers")),
             percent((instance.get("answers") or 0) / answers if answers else None),
-            percent(min(1.0, instance["busy_s"] / seconds) if seconds and instance.get("busy_s") else None),
+            percent(_busy(instance)),
         )
         for instance in instances
     ]
+
+
+def _busy(instance: Record) -> float | None:
+    seconds, idle_s = instance.get("seconds"), instance.get("idle_s")
+    return None if not seconds or idle_s is None else max(0.0, 1 - idle_s / seconds)
 
 
 def flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

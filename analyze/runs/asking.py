@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, aclosing
 from os import PathLike
@@ -21,7 +22,7 @@ from analyze.runs.plan import Plan, chunks
 from analyze.runs.runner import Stop, outcomes
 from analyze.runs.seen import Seen
 from analyze.runs.session import SAME_RUN
-from analyze.runs.tally import Tally
+from analyze.runs.tally import Tally, manifest_fields
 
 Item = ChatRequest | Mapping[str, Any]
 
@@ -87,8 +88,10 @@ class _Remembered:
         """Raises MixedRunError where the journal is of another run."""
         self.account, self._tally = Account(), Tally()
         self._journal, self._path = journal, Path(f"{journal.answers_path}.run.json")
-        is_client = isinstance(asker, ClientAsker)
-        self._manifest = new_manifest("ask_many", engine="client" if is_client else "fleet", model=asker.model)
+        self._fleet = asker.core.fleet if isinstance(asker, FleetAsker) else None
+        engine = "client" if self._fleet is None else "fleet"
+        self._began = time.monotonic()
+        self._manifest = new_manifest("ask_many", engine=engine, model=asker.model)
         if journal.seen:
             refuse_other_run(read_manifest(self._path), self._manifest, SAME_RUN)
         clear_leftovers(self._path, journal.answers_path)
@@ -99,8 +102,10 @@ class _Remembered:
         self._tally.add(outcome)
 
     def end(self, *, is_over: bool) -> None:
-        shares = {"usage": self._tally.usage(), "instances": self._tally.instances(), "counts": self.account.counts()}
-        write_manifest(self._path, {**self._manifest, **shares, "finished": utc_now() if is_over else None})
+        now = time.monotonic()
+        shares = manifest_fields(self._tally, None if self._fleet is None else self._fleet.uses(now), now - self._began)
+        ended = {"counts": self.account.counts(), "finished": utc_now() if is_over else None}
+        write_manifest(self._path, {**self._manifest, **shares, **ended})
 
 
 def ask_many(

@@ -26,6 +26,8 @@ def urls(servers) -> list[str]:
 
 
 async def test_a_thousand_cancelled_calls(urls, servers, cores):
+    for server in servers:
+        server.delay_s = 0.1
     draw = random.Random(3)
     async with AsyncMultiVLLMClient(urls) as client:
 

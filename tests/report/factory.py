@@ -197,7 +197,8 @@ def manifest(**changes: Any) -> dict[str, Any]:
         "counts": {"read": 25, "ok": 24, "failed": 0, "rejected": 1, "cells": 192, "cells_ok": 190, "cells_failed": 2},
         "usage": {"prompt_tokens": 412_345, "completion_tokens": 98_211},
         "instances": [
-            {"url": f"http://localhost:800{n}/v1", "answers": 44 + n, "busy_s": 190.0 + 9 * n} for n in range(1, 5)
+            {"url": f"http://localhost:800{n}/v1", "answers": 44 + n, "seconds": 200.0, "idle_s": 9.0 * n}
+            for n in range(1, 5)
         ],
         **changes,
     }
