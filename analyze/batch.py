@@ -50,7 +50,7 @@ from analyze.runs.manifest import new_manifest, read_manifest, utc_now, write_ma
 from analyze.runs.plan import Plan
 from analyze.runs.progress import ProgressLine, Standing
 from analyze.runs.rows import Rejects, Rows, Shard
-from analyze.runs.runner import Requests, Stop
+from analyze.runs.runner import Chunks, Stop
 from analyze.runs.seen import Seen
 from analyze.runs.session import Limits, ask_left, settle
 from analyze.runs.tally import Tally, manifest_fields
@@ -188,8 +188,8 @@ def _look_first(job: Job, journal: Journal) -> None:
     if not source.can_be_read_again:
         return
     plan = Plan(Seen() if job.update else journal.seen, Account())
-    for _ in plan.left(for_a_while(job.rows(source).chunks(), LOOK_FIRST_S)):
-        pass
+    for chunk in for_a_while(job.rows(source).chunks(), LOOK_FIRST_S):
+        plan.left_of(chunk)
 
 
 class Execution:
@@ -285,19 +285,18 @@ class Execution:
             total = min(total, self._job.limit)
         return total - account.read + account.left
 
-    def _left(self, rows: Rows, plan: Plan) -> Requests:
+    def _left(self, rows: Rows, plan: Plan) -> Chunks:
         if not self._source.can_be_read_again:
             return self._left_as_they_come(rows, plan)
         return self._left_in_turn(rows, plan)
 
-    def _left_in_turn(self, rows: Rows, plan: Plan) -> Iterator[Request]:
-        yield from plan.left(rows.chunks())
+    def _left_in_turn(self, rows: Rows, plan: Plan) -> Iterator[list[Request]]:
+        yield from map(plan.left_of, rows.chunks())
         self._is_all_read = True
 
-    async def _left_as_they_come(self, rows: Rows, plan: Plan) -> AsyncIterator[Request]:
+    async def _left_as_they_come(self, rows: Rows, plan: Plan) -> AsyncIterator[list[Request]]:
         async for chunk in rows.chunks_as_they_come():
-            for request in plan.left_of(chunk):
-                yield request
+            yield plan.left_of(chunk)
         self._is_all_read = True
 
     def _answer_duplicates(self) -> None:
@@ -351,7 +350,7 @@ def dry_run(job: Job) -> int:
     plan = Plan(known.seen, account, retry_failed=job.retry_failed)
     left = prompt_bytes_left = 0
     first: Request | None = None
-    for request in plan.left(job.rows(Input(job.input), account).chunks()):
+    for request in chain.from_iterable(map(plan.left_of, job.rows(Input(job.input), account).chunks())):
         first = first or request
         left += 1
         prompt_bytes_left += len(prompt_bytes(request.body))

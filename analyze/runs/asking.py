@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, aclosing
 from os import PathLike
 from pathlib import Path
@@ -19,7 +19,7 @@ from analyze.runs.ids import Fields, RowIds, fields_of, requests_of
 from analyze.runs.journal import Journal, RunLock
 from analyze.runs.manifest import new_manifest, read_manifest, refuse_other_run, utc_now, write_manifest
 from analyze.runs.plan import Plan, chunks
-from analyze.runs.runner import Stop, outcomes
+from analyze.runs.runner import Chunks, Stop, outcomes
 from analyze.runs.seen import Seen
 from analyze.runs.session import SAME_RUN
 from analyze.runs.tally import Tally, manifest_fields
@@ -58,7 +58,7 @@ async def aask_many(
         run = _Remembered(record, asker) if record is not None else _Forgotten()
         plan, stop = Plan(record.seen if record is not None else Seen(), run.account), Stop()
         try:
-            async with aclosing(outcomes(_requests(requests, plan), asker, stop=stop, keep=run.keep)) as stream:
+            async with aclosing(outcomes(_left(requests, plan), asker, stop=stop, keep=run.keep)) as stream:
                 async for outcome in stream:
                     yield outcome
         finally:
@@ -135,17 +135,11 @@ async def _close(stream: AsyncGenerator[Outcome, None]) -> None:
     await stream.aclose()
 
 
-def _requests(items: Iterable[Item] | AsyncIterable[Item], plan: Plan) -> Iterator[Request] | AsyncIterator[Request]:
+def _left(items: Iterable[Item] | AsyncIterable[Item], plan: Plan) -> Chunks:
     rows = _Rows()
     if isinstance(items, AsyncIterable):
-        return _requests_async(items, rows, plan)
-    return (request for chunk in chunks(items) for request in plan.left_of(rows.of(chunk)))
-
-
-async def _requests_async(items: AsyncIterable[Item], rows: _Rows, plan: Plan) -> AsyncIterator[Request]:
-    async for item in items:
-        for request in plan.left_of(rows.of([item])):
-            yield request
+        return (plan.left_of(rows.of([item])) async for item in items)
+    return (plan.left_of(rows.of(chunk)) for chunk in chunks(items))
 
 
 class _Rows:

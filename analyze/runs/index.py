@@ -39,6 +39,12 @@ class Index:
         if len(self._fresh) >= self._most_fresh:
             self._sort_in()
 
+    def update(self, names: Iterable[str], numbers: Iterable[int]) -> None:
+        """Enter many, a few thousand at a time: of equal names the last holds."""
+        self._fresh.update(zip(map(hash, names), numbers, strict=True))
+        if len(self._fresh) >= self._most_fresh:
+            self._sort_in()
+
     def get(self, name: str) -> int | None:
         number = self._fresh.get(hashed := hash(name))
         if number is not None or self._sorted is None:
@@ -68,8 +74,11 @@ class Index:
         new = dict.fromkeys(hashes, 0)
         if len(new) < len(hashes) or not self._fresh.keys().isdisjoint(new):
             return False
-        if self._sorted is not None and any(number is not None for number in self._old(hashes)):
-            return False
+        if self._sorted is not None:
+            wanted = _array(hashes)
+            wanted.sort()  # neighbours are found in memory that is in the cache already
+            if self._places(wanted)[1].any():
+                return False
         self._fresh |= new
         if len(self._fresh) >= self._most_fresh:
             self._sort_in()
@@ -77,24 +86,43 @@ class Index:
 
     def _old(self, hashes: list[int]) -> Iterable[int | None]:
         """Return the numbers among the sorted entries."""
-        import numpy as np
-
         assert self._sorted is not None
-        keys, numbers = self._sorted
-        wanted = np.array(hashes, dtype=np.int64).view(np.uint64)
-        places = np.searchsorted(keys, wanted)
-        places[places == len(keys)] = 0
-        found = (keys[places] == wanted).tolist()
-        return (number if is_there else None for is_there, number in zip(found, numbers[places].tolist(), strict=True))
+        wanted = _array(hashes)
+        order = wanted.argsort()
+        places, found = self._places(wanted[order])
+        back = order.argsort()
+        numbers: list[int] = self._sorted[1].take(places, mode="clip")[back].tolist()
+        if found.all():
+            return numbers
+        return [number if is_there else None for is_there, number in zip(found[back].tolist(), numbers, strict=True)]
+
+    def _places(self, wanted: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+        """Return where these are among the sorted entries, or would be, and which of them are."""
+        assert self._sorted is not None
+        keys = self._sorted[0]
+        places = keys.searchsorted(wanted)
+        return places, keys.take(places, mode="clip") == wanted
 
     def _sort_in(self) -> None:
+        """Put the fresh entries where they belong: only they need to be sorted."""
         import numpy as np
 
         keys = np.fromiter(self._fresh.keys(), np.int64, len(self._fresh)).view(np.uint64)
         numbers = np.fromiter(self._fresh.values(), np.uint64, len(self._fresh))
+        order = keys.argsort()
+        keys, numbers = keys[order], numbers[order]
         if self._sorted is not None:
-            keys, numbers = np.concatenate([keys, self._sorted[0]]), np.concatenate([numbers, self._sorted[1]])
-        keys, first = np.unique(keys, return_index=True)  # the first of equal ones, and so the newest
-        self._sorted = keys, numbers[first]
+            places, is_old = self._places(keys)
+            self._sorted[1][places[is_old]] = numbers[is_old]
+            is_new, (old_keys, old_numbers) = ~is_old, self._sorted
+            keys = np.insert(old_keys, places[is_new], keys[is_new])
+            numbers = np.insert(old_numbers, places[is_new], numbers[is_new])
+        self._sorted = keys, numbers
         self._fresh = {}
         self._most_fresh = max(FEWEST_FRESH, int(len(keys) * FRESH_SHARE))
+
+
+def _array(hashes: list[int]) -> NDArray[np.uint64]:
+    import numpy as np
+
+    return np.array(hashes, dtype=np.int64).view(np.uint64)

@@ -19,12 +19,14 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -42,6 +44,8 @@ OnHole = Callable[[Path], object]
 FIRST_BYTES = b'{"id":"batch_req_'
 SYNC_AFTER_S = 1.0
 SYNC_AFTER_LINES = 1000
+NOTED_AT_ONCE = 4096
+READ_BYTES = 1 << 20  # at a time: lines of 1 kB come four times as quickly as with the 8 kB that are usual
 
 
 class RunLock:
@@ -275,8 +279,14 @@ def what_is_known(answers: Path, failures: Path) -> WhatIsKnown:
         for row_id, asked, failed in _read(failures, heading, known.holed.add):
             known.outdated += known.seen.get(row_id) is not None
             known.seen.note(row_id, asked, failed)
-    for row_id, asked, failed in _read(answers, heading, known.holed.add):
-        known.seen.note(row_id, asked, failed)
+    lines = _read(answers, heading, known.holed.add)
+    while chunk := [*islice(lines, NOTED_AT_ONCE)]:
+        ids, askeds, kinds = zip(*chunk, strict=True)
+        if any(kinds):
+            for row_id, asked, failed in chunk:
+                known.seen.note(row_id, asked, failed)
+        else:
+            known.seen.note_answers(ids, askeds)
     if in_two:
         known.outdated += sum(known.seen.failed(row_id) is None for row_id, _, _ in headings(failures))
     return known
@@ -361,7 +371,7 @@ def _whole_lines(path: Path, on_hole: OnHole = lambda path: None) -> Iterator[tu
     `on_hole` is told of lines in which a power cut has left a hole: they were not synced, and are asked again.
     """
     try:
-        file = open(path, "rb")  # noqa: SIM115 - closed below; a missing file is not an error
+        file = open(path, "rb", READ_BYTES)  # noqa: SIM115 - closed below; a missing file is not an error
     except FileNotFoundError:
         return
     with file:
@@ -398,9 +408,9 @@ def encode(outcome: Outcome) -> bytes:
     return to_json(record) + b"\n"
 
 
-_ASKED = slice(len(FIRST_BYTES), len(FIRST_BYTES) + 15)
-_NAME_AT = len(FIRST_BYTES) + 24
-_NAME, _ROW, _ANSWERED = b'","custom_id":"', b',"row":"', b',"error":null,'
+_ANSWERED = re.compile(
+    rb'\{"id":"batch_req_([0-9a-f]{15})[0-9a-f]{9}","custom_id":"([^"\\]*)",(?:"row":"([^"\\]*)",)?"error":null,'
+).match
 
 
 def heading(line: bytes) -> tuple[str, int, FailureKind | None]:
@@ -408,14 +418,9 @@ def heading(line: bytes) -> tuple[str, int, FailureKind | None]:
 
     Of an answer, only the beginning is looked at (1 us; reading all of 1 kB takes 4). Raises as `decode`.
     """
-    if line.startswith(_NAME, _NAME_AT) and line.startswith(FIRST_BYTES):
-        start = _NAME_AT + len(_NAME)
-        end = line.index(b'"', start)
-        if line.startswith(_ROW, end + 1):
-            start = end + 1 + len(_ROW)
-            end = line.index(b'"', start)
-        if line.startswith(_ANSWERED, end + 1) and b"\\" not in line[start:end]:
-            return line[start:end].decode(), int(line[_ASKED], 16), None
+    if (answered := _ANSWERED(line)) is not None:
+        asked, custom_id, row = answered.groups()
+        return (custom_id if row is None else row).decode(), int(asked, 16), None
     outcome = decode(line)
     return outcome.id, short(outcome.asked), None if isinstance(outcome, Answer) else outcome.kind
 

@@ -31,16 +31,11 @@ class Plan:
         self._seen, self._account = seen, account
         self._retry_failed, self._duplicates = retry_failed, duplicates
 
-    def left(self, chunks_of_requests: Iterable[Sequence[Request]]) -> Iterator[Request]:
-        """Yield the requests that no record answers: the new ones, and failures that may end better this time.
-
-        Raises MixedRunError at a row that was recorded with other content.
-        """
-        for chunk in chunks_of_requests:
-            yield from self.left_of(chunk)
-
     def left_of(self, requests: Sequence[Request]) -> list[Request]:
-        """Return those of a chunk that are left. Raises MixedRunError."""
+        """Return those of a chunk that no record answers: the new ones, and failures that may end better this time.
+
+        Raises MixedRunError for rows that were recorded with other content.
+        """
         account = self._account
         account.read += len(requests)
         are_answered = self._seen.are_answered(requests)

@@ -15,7 +15,7 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Hashable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Hashable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -26,7 +26,8 @@ from analyze.runs.backlog import Backlog
 from analyze.runs.replies import ReplyCheck, ask_checked
 from analyze.runs.tail import Out, Tail
 
-Requests = Iterable[Request] | AsyncIterable[Request]
+Chunks = Iterable[Sequence[Request]] | AsyncIterable[Sequence[Request]]
+"""Requests as they are read, some at a time: none, where nothing of what was read is left to ask."""
 
 FINISH_S = 60.0
 """How long requests in flight may take after the first Ctrl-C; a long answer at 20 tokens/s has 1,200 tokens."""
@@ -40,8 +41,6 @@ READ_FOR_S = 0.005
 NEAR = 2
 """The end is near when fewer rows wait than this many times those that are out: what queues at a server a third as
 fast as the others is worked off while they do the rest."""
-
-CHUNK = 500
 
 UNREAD = 4
 """Outcomes that may wait for the caller however few rows are out."""
@@ -92,7 +91,7 @@ class Stop:
 
 
 async def outcomes(
-    requests: Requests,
+    chunks: Chunks,
     asker: Asker,
     *,
     stop: Stop | None = None,
@@ -106,7 +105,7 @@ async def outcomes(
     holds what is read ahead, at most LOOK_AHEAD_ROWS or LOOK_AHEAD_BYTES, and what is in flight.
     """
     stop = stop or Stop()
-    run = _Run(requests, asker, stop, keep)
+    run = _Run(chunks, asker, stop, keep)
     running = asyncio.create_task(run.all())
     try:
         while not (running.done() and run.finished.empty()):
@@ -138,9 +137,9 @@ class _Row(Out):
 class _Run:
     """The workers of one run, and what they share: changed only between two awaits of one event loop."""
 
-    def __init__(self, requests: Requests, asker: Asker, stop: Stop, keep: Callable[[Outcome], object]) -> None:
+    def __init__(self, chunks: Chunks, asker: Asker, stop: Stop, keep: Callable[[Outcome], object]) -> None:
         self._check = ReplyCheck()
-        self._source, self._asker, self._stop, self._keep = _Source(requests), asker, stop, keep
+        self._source, self._asker, self._stop, self._keep = _Source(chunks), asker, stop, keep
         self.finished: asyncio.Queue[Outcome | None] = asyncio.Queue()
         self._backlog = Backlog()
         self._space = asyncio.Event()  # in the backlog
@@ -204,10 +203,11 @@ class _Run:
             stopping.cancel()
 
     async def _read(self) -> None:
-        while chunk := await self._source.chunk():
+        while (chunk := await self._source.chunk()) is not None:
             for request in chunk:
                 self._backlog.add(request)
-            self._start_workers()
+            if chunk:
+                self._start_workers()
             while self._backlog.is_full:
                 self._space.clear()
                 await self._space.wait()
@@ -353,30 +353,19 @@ async def _raise_first(running: asyncio.Task[None]) -> None:
 
 
 class _Source:
-    """Reads requests, a few at a time; nothing when there are no more."""
+    """Reads chunks of requests, without keeping the event loop waiting for longer than one of them takes."""
 
-    def __init__(self, requests: Requests) -> None:
-        self._async = aiter(requests) if isinstance(requests, AsyncIterable) else None
-        self._sync = None if isinstance(requests, AsyncIterable) else iter(requests)
+    def __init__(self, chunks: Chunks) -> None:
+        self._async = aiter(chunks) if isinstance(chunks, AsyncIterable) else None
+        self._sync = None if isinstance(chunks, AsyncIterable) else iter(chunks)
         self._breathed_at = 0.0
 
-    async def _breathe(self) -> None:
-        """Let others run, if they have waited."""
+    async def chunk(self) -> Sequence[Request] | None:
+        """Return the next chunk, None when there are no more."""
         if time.monotonic() > self._breathed_at + READ_FOR_S:
             await asyncio.sleep(0)
             self._breathed_at = time.monotonic()
-
-    async def chunk(self) -> list[Request]:
-        """Return the next requests: as many as can be had without keeping the event loop waiting, at least one."""
-        if self._sync is None:
-            assert self._async is not None
-            await self._breathe()
-            request = await anext(self._async, None)
-            return [] if request is None else [request]
-        await self._breathe()
-        chunk, until = [], time.monotonic() + READ_FOR_S
-        for request in self._sync:
-            chunk.append(request)
-            if len(chunk) == CHUNK or time.monotonic() > until:
-                break
-        return chunk
+        if self._async is not None:
+            return await anext(self._async, None)
+        assert self._sync is not None
+        return next(self._sync, None)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from analyze.records import FAILURE_KINDS, FailureKind, Request
@@ -43,6 +43,10 @@ class Seen:
         if failed is not None and (known := self.get(row_id)) is not None and known == (asked, None):
             return
         self._numbers[row_id] = asked << _KIND_BITS | _NUMBER_OF[failed]
+
+    def note_answers(self, row_ids: Iterable[str], asked: Iterable[int]) -> None:
+        """Take note of many answers, later than all before. A third of `note`'s price."""
+        self._numbers.update(row_ids, (one << _KIND_BITS for one in asked))
 
     def get(self, row_id: str) -> Known | None:
         return _known(self._numbers.get(row_id))

@@ -20,7 +20,7 @@ from analyze.runs.journal import SYNC_AFTER_S, Journal
 from analyze.runs.manifest import Manifest, is_other_run, refuse_other_run
 from analyze.runs.plan import changed_rows, mixed
 from analyze.runs.progress import ProgressLine
-from analyze.runs.runner import Requests, Stop, outcomes
+from analyze.runs.runner import Chunks, Stop, outcomes
 
 SAME_RUN = {"engine": "the engine", "model": "the model"}
 
@@ -65,7 +65,7 @@ def settle(
 
 
 async def ask_left(
-    left: Requests,
+    left: Chunks,
     asker: Asker,
     journal: Journal,
     account: Account,
