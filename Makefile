@@ -17,6 +17,7 @@ lint:
 	@$(USE_ENVIRONMENT) && "$$PYTHON" -m ruff check . && "$$PYTHON" -m ruff format --check . && "$$PYTHON" -m mypy && \
 	  "$$(dirname "$$PYTHON")/shellcheck" -x ./*.sh scripts/*.sh .ci/run
 
-# 25 minutes. One part again: .venv/bin/python -m benchmarks cost (or rate, fit, trace, slow, prefixes, faults, gone, soak)
+# 40 minutes. One part again: .venv/bin/python -m benchmarks cost (or rate, fit, trace, slow, prefixes, faults, gone, soak,
+# journaling, resume, first-request, memory, scale)
 bench:
 	@$(USE_ENVIRONMENT) && "$$PYTHON" -m benchmarks
