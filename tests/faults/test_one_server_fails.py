@@ -61,7 +61,7 @@ FAULTS = [
     Fault("500", mode("500")),
     Fault("503", busy(None), put_out=False),
     Fault("503 with Retry-After", busy("0.3"), put_out=False),
-    Fault("never generates", mode("never")),
+    Fault("never generates", mode("never"), begins=True),
     Fault("ignores everything", mode("freeze"), begins=True),
 ]
 
