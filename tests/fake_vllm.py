@@ -298,7 +298,7 @@ class FakeVLLM:
             return response
         for n, character in enumerate(text):
             halfway = n == len(text) // 2 and self.mode in ("half", "reset-in-body", "cut-stream")
-            if halfway or self.mode == "reset-after-headers":
+            if halfway or (n == 0 and self.mode == "reset-after-headers"):
                 await asyncio.sleep(POLL_S)
                 return self._cut(request, response, reset=self.mode != "half")
             await response.write(self._chunk({"content": character}, None))
