@@ -17,10 +17,17 @@ from analyze.core import Core
 from analyze.lookout import LAST_LOOK_S
 from tests.fake_vllm import FakeVLLM
 from tests.faults.conftest import TIMES_S
-from tests.faults.paths import PATHS, question
+from tests.faults.paths import question
 
-SILENT_S, STALLED_S = TIMES_S["analyze.watch.SILENT_S"], TIMES_S["analyze.watch.STALLED_S"]
+STALLED_S = TIMES_S["analyze.watch.STALLED_S"]
+SILENT_S = 1.5
 FAR_S = 600.0
+
+
+@pytest.fixture(autouse=True)
+def patient(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that has other things to do may run no fake server for a second, and that is not what is tested."""
+    monkeypatch.setattr("analyze.watch.SILENT_S", SILENT_S)
 
 
 @asynccontextmanager
@@ -86,7 +93,7 @@ def test_a_caller_in_a_hurry_is_told_so_and_speaks_against_nobody(servers, cores
 # -- servers that tell little of themselves ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", ["async", "bulk"])
 def test_a_server_that_answers_health_and_requests_may_keep_its_metrics_to_itself(path, servers, run):
     servers[1].unanswered.add("/metrics")
     servers[1].slots, servers[1].delay_s = None, 1.5 * max(SILENT_S, STALLED_S)
@@ -97,7 +104,7 @@ def test_a_server_that_answers_health_and_requests_may_keep_its_metrics_to_itsel
 async def test_a_stream_that_goes_on_slowly_is_a_sign_of_life(servers, cores):
     """The only one: neither /metrics nor /health says anything, for longer than a server may be silent."""
     servers[0].unanswered |= {"/metrics", "/health"}
-    servers[0].reply, servers[0].drip_s = "x" * 20, SILENT_S / 5
+    servers[0].reply, servers[0].drip_s = "x" * 20, SILENT_S / 10
     async with client_of(servers) as client:
         assert len([chunk async for chunk in await stream_of(client, 0)]) == 21
         assert ups(cores[-1]) == [True] * 4
@@ -110,7 +117,7 @@ def test_metrics_that_are_no_numbers_do_no_harm(servers, run, monkeypatch, caplo
     names = ("num_requests_running", "num_requests_waiting", "generation_tokens_total", "kv_cache_usage_perc")
     for server, value in zip(servers, ("NaN", "+Inf", "-1e999", "x"), strict=True):
         server.metrics = "# Metrics\n" + "".join(f'vllm:{name}{{engine="0"}} {value}\n' for name in names)
-        server.slots, server.delay_s = None, 2 * SILENT_S
+        server.slots, server.delay_s = None, 1.5 * SILENT_S
     servers[3].metrics += "vllm:num_requests_running\nvllm: 5\n\x00\xff vllm:\n" + "<html>" * 1000
     done = run("bulk", 24, {})
     gc.collect()
