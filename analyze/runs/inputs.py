@@ -19,7 +19,7 @@ import re
 import stat
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, time
@@ -469,7 +469,7 @@ def _parquet_rows(name: str, opened: _Opened) -> Iterator[Row]:
             _checked_header(file.schema_arrow.names, name)
             rows = file.metadata.num_rows
             for batch in file.iter_batches(_rows_at_once(file.metadata)):
-                for row in batch.to_pylist():
+                for row in _in_microseconds(batch).to_pylist():
                     number += 1
                     yield number, _plain(row)
                 opened.read_up_to(number / rows)
@@ -477,6 +477,22 @@ def _parquet_rows(name: str, opened: _Opened) -> Iterator[Row]:
         problem = f"cannot be read as Parquet after row {number}: {error}"
         raise InputError(problem, path=name, cure="see that it was copied and written whole") from error
     opened.read_up_to(1.0)
+
+
+def _in_microseconds(batch: Any) -> Any:
+    """Return a batch whose times Python can hold: its own end at microseconds, those of pandas' files do not."""
+    import pyarrow
+
+    coarser: dict[Callable[[Any], bool], Callable[[Any], Any]] = {
+        pyarrow.types.is_timestamp: lambda kind: pyarrow.timestamp("us", kind.tz),
+        pyarrow.types.is_time64: lambda kind: pyarrow.time64("us"),
+        pyarrow.types.is_duration: lambda kind: pyarrow.duration("us"),
+    }
+    for place, field in enumerate(batch.schema):
+        for is_such, cut in coarser.items():
+            if is_such(field.type) and field.type.unit == "ns":
+                batch = batch.set_column(place, field.name, batch.column(place).cast(cut(field.type), safe=False))
+    return batch
 
 
 def _rows_at_once(metadata: Any) -> int:

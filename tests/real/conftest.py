@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from analyze import servers
+from analyze.errors import ServerError
 from analyze.servers import InstanceSpec, processes
 
 
@@ -119,12 +120,12 @@ def real_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealFleet
 def real_fleet(real_servers: RealFleet) -> Iterator[RealFleet]:
     """The four servers, all up; whatever the test does to them is made good after it."""
     yield real_servers
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while True:
         try:
             real_servers.heal()
             return
-        except servers.ServerError:  # its ports may still be closing
+        except ServerError:  # its ports may still be closing
             if time.monotonic() > deadline:
                 raise
             time.sleep(1)

@@ -429,7 +429,7 @@ def test_a_table_of_parquet_becomes_rows_of_json(parquet):
     }
     rows = list(Input(parquet(columns)).rows())
     assert [number for number, _ in rows] == [1, 2]
-    assert rows[0][1].pop("moment_ns").startswith("1970-01-01T00:00:00.000000")
+    assert rows[0][1].pop("moment_ns").startswith("1970-01-01T00:00:00")
     assert rows[0][1] == {
         "text": "行",
         "whole": 1,
