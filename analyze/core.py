@@ -2,7 +2,7 @@
 
     request ──> pick an instance ──> exchange ──> reply
                   ▲                     ├─ refused, reset, cut, garbled, hung: its fault: another one, at once
-                  │                     ├─ 5xx: another one; the row's fault once two that answered others say it
+                  │                     ├─ 5xx: another one; the row's fault once two that do generate say it
                   │                     ├─ 401, 403, 404, 3xx: final, unless this instance alone is unfit for it
                   │                     ├─ other 4xx: final
                   └── wait while all ───┴─ 429, 503: busy, not broken: it rests, another one takes the request
@@ -85,6 +85,7 @@ COMMON_CAUSE_S = 2.0
 """Deaths so close to each other may have one cause."""
 
 SLOW = "no answer in time"
+CLOSED = "the client was closed meanwhile"
 
 LATE_S = 5.0
 """A probe that is twice as late tells that the loop was not run: the machine slept, or somebody blocked it."""
@@ -105,6 +106,22 @@ class Fate:
     lost_at: list[tuple[Instance, int]] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Suspicion:
+    """An instance said 5xx, or nonsense, to one row: is it the instance, or the row?
+
+    `vetting` tells whether it generates a token; `answers` had it given when it was sent the row.
+    """
+
+    reason: str
+    vetting: asyncio.Task[bool]
+    answers: int
+
+    @property
+    def is_cleared(self) -> bool:
+        return self.vetting.done() and not self.vetting.cancelled() and self.vetting.result()
+
+
 @dataclass(slots=True)
 class _Tries:
     """What one request has been through so far. Times in seconds of `_now`."""
@@ -115,7 +132,7 @@ class _Tries:
     sent: int = 0  # reached a server, busy ones included
     slow: int = 0
     avoid: list[Instance] = field(default_factory=list)  # failed or refused this request
-    witnesses: set[Instance] = field(default_factory=set)  # failed it with 5xx, and had answered the request before
+    suspects: dict[Instance, Suspicion] = field(default_factory=dict)  # said 5xx, or nonsense
     busy: Reply | None = None  # what is handed over when patience ends here
     has_looked: bool = False  # at those that are out, before it gives up
     waiting_since: float | None = None  # since when nobody has really taken it
@@ -206,8 +223,11 @@ class Core:
         return self._given_up_on is not None and self._given_up_on == self.fleet.standstill_since
 
     async def aclose(self) -> None:
-        """Stop looking at servers and close every connection."""
+        """End every request, stop looking at servers and close every connection."""
         self._is_closed = True
+        for instance in self.fleet.instances:
+            self._take_back(instance, CLOSED)
+        self._returned.set()
         await self._lookout.aclose()
         await self._wire.aclose()
 
@@ -262,8 +282,10 @@ class Core:
                 reply = await self._attempt(instance, call, parse, weight)
             except InstanceFault as fault:
                 if self._is_closed:
-                    raise Unavailable("the client was closed meanwhile", instance.url, tries.sent) from None
-                if not (fault.garbled and instance.answers > answers):
+                    raise Unavailable(CLOSED, instance.url, tries.sent) from None
+                if fault.garbled:
+                    self._suspect(instance, str(fault), call, answers, tries)
+                else:
                     self._failed(instance, str(fault), gone=fault.gone)
                 tries.trouble(instance, str(fault), gone=fault.gone)
                 if not fault.gone:
@@ -277,7 +299,9 @@ class Core:
                     raise TimedOut(tries.last, instance.url, tries.sent) from None
             else:
                 if reply.status >= 500 and reply.status not in BUSY:
-                    final = self._is_the_rows_fault(reply, tries, serves_others=instance.answers > answers)
+                    self._suspect(instance, f"HTTP {reply.status}", call, answers, tries)
+                    tries.trouble(instance, f"HTTP {reply.status}")
+                    final = await self._is_the_rows_fault(tries)
                     await self._count_deaths(instance, deaths, tries)
                     final = tries.attempts_left <= 0 or (final and not tries.killed)
                 else:
@@ -297,7 +321,12 @@ class Core:
 
     async def _next_instance(self, tries: _Tries, prefix: Sequence[int]) -> Instance | None:
         """Return the instance to ask, waiting while all are out or at rest; None when patience is used up."""
-        while (instance := self.fleet.pick(_now(), tries.avoid, prefix)) is None:
+        while True:
+            if self._is_closed:
+                raise Unavailable(CLOSED, tries.avoid[-1].url if tries.avoid else None, tries.sent)
+            instance = self.fleet.pick(_now(), tries.avoid, prefix)
+            if instance is not None:
+                return instance
             tries.wait()
             left_s = self._patience_left_s(tries)
             if left_s <= 0 and not tries.has_looked and self.fleet.next_probe_at() is not None:
@@ -311,7 +340,6 @@ class Core:
             with suppress(TimeoutError):
                 async with asyncio.timeout(left_s if wakes_at is None else min(left_s, wakes_at - _now())):
                     await self._returned.wait()
-        return instance
 
     def _patience_left_s(self, tries: _Tries) -> float:
         """Return how long the request may still wait; take note when the fleet itself has used the patience up."""
@@ -351,26 +379,38 @@ class Core:
                     self._lookout.say_out(instance, unfit)
                 return False
         tries.sent += 1
+        if reply.status < 400:
+            self._blame(tries)
         if reply.chunks is None:
             self.fleet.answered(instance, _now())
         return True
 
-    def _is_the_rows_fault(self, reply: Reply, tries: _Tries, *, serves_others: bool) -> bool:
-        """Judge a 5xx. Two instances whose last reply was an answer do not break at once by chance: the row did it.
+    def _suspect(self, instance: Instance, reason: str, call: Call, answers: int, tries: _Tries) -> None:
+        """Have an instance that answered a row with an error show that it generates; it is a strike if it does not."""
+        suspicion = Suspicion(reason, self._lookout.vet(instance, _model_of(call.content)), answers)
+        tries.suspects[instance] = suspicion
 
-        So did it where others were answered meanwhile, which is no strike either: a third of all rows may fail so.
-        Those that have failed other rows too, or answered none yet, are no witnesses: half a fleet may be broken.
+        def judge(vetting: asyncio.Task[bool]) -> None:
+            if not vetting.cancelled() and not suspicion.is_cleared:
+                self._failed(instance, reason)
+
+        suspicion.vetting.add_done_callback(judge)
+
+    async def _is_the_rows_fault(self, tries: _Tries) -> bool:
+        """Judge by 5xx from several instances: the row did it if two of them do generate. Half a fleet may be broken.
+
+        The first 5xx does not wait for the finding, so that the request is elsewhere within milliseconds.
         """
-        instance, reason = reply.instance, f"HTTP {reply.status}"
-        if instance.proven or serves_others:
-            tries.witnesses.add(instance)
-        if not serves_others:
-            self._failed(instance, reason)
-        tries.trouble(instance, reason)
-        if len(tries.witnesses) > 1:
-            self.fleet.forgiven(tries.witnesses)
-            return True
-        return tries.attempts_left <= 0
+        if len(tries.suspects) > 1:
+            await asyncio.wait([suspicion.vetting for suspicion in tries.suspects.values()])
+        return sum(suspicion.is_cleared for suspicion in tries.suspects.values()) > 1
+
+    def _blame(self, tries: _Tries) -> None:
+        """Another instance answers the row: it is a strike for those that failed it and have answered nothing since,
+        though they generate: one that lacks an adapter, say."""
+        for instance, suspicion in tries.suspects.items():
+            if suspicion.is_cleared and instance.answers == suspicion.answers:
+                self._failed(instance, suspicion.reason)
 
     async def _count_deaths(self, instance: Instance, deaths_before: int, tries: _Tries) -> None:
         """Find out whether the instance died of the fault; raise Poisoned at the last one that may. At once, if it can.
@@ -400,6 +440,8 @@ class Core:
         return any(other.died_at is not None and other.died_at > since for other in others)
 
     def _failed(self, instance: Instance, reason: str, *, gone: bool = False) -> None:
+        if self._is_closed:
+            return
         if self.fleet.failed(instance, reason, _now(), gone=gone):
             self._lookout.say_out(instance, reason)
         self._lookout.begin_probing()

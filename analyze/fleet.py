@@ -7,8 +7,7 @@ One Fleet belongs to one event loop, which is why it needs no lock.
                ├────> answered                        clears the strikes, and what doubled below
                ├────> busy ────> rests, twice as long each time; picked by nobody meanwhile
                ├────> failed ──> out after STRIKES    (at once when nothing listens)
-               ├────> hung ────> out, if half of those that can be reached stay in
-               └────> forgiven                        the row was at fault, not the instance
+               └────> hung ────> out, if half of those that can be reached stay in
     out ──> due ──> probed ok ──> up, with one request at first, one more after each answer; one failure: out
                       └─ not ok ─> out, asked again later, twice as late each time
 
@@ -17,7 +16,7 @@ The fleet stands still while every instance is out, or has said nothing but that
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from math import ceil, inf
 from typing import Literal
@@ -91,7 +90,7 @@ class Instance:
 
     `in_flight` requests are out to it now, which weigh `load` (expected tokens); `foreign` requests of others wait
     there. `strikes` failures came in a row. `models`: what it must still serve to come back, None while not known.
-    `proven`: the last it did was to answer. `useless_since` it is out, or says that it is busy (seconds, as `now`).
+    `useless_since` it is out, or says that it is busy (seconds, as `now`).
     `admits`: how many it may hold while it proves itself after a return, None once it has.
     """
 
@@ -107,7 +106,6 @@ class Instance:
     answers: int = 0
     deaths: int = 0
     died_at: float | None = None  # last
-    proven: bool = False
     well: bool = False  # it was well when last heard of, so that a fault right after may be a death
     reachable: bool = True  # something listens at its address, as far as is known
     must_generate: bool = False  # it failed while it looked healthy: looking healthy is not enough to come back
@@ -244,7 +242,7 @@ class Fleet:
 
     def answered(self, instance: Instance, now: float) -> None:
         instance.answers += 1
-        instance.proven = instance.reachable = instance.well = True
+        instance.reachable = instance.well = True
         instance.watch.answered(now)
         instance.strikes, instance.rest_s, instance.probe_wait_s = 0, 0.0, FIRST_PROBE_S
         if instance.admits is not None:
@@ -275,19 +273,13 @@ class Fleet:
 
         `gone`: nothing listens at its address, so there is nothing to wait for.
         """
-        instance.proven, instance.reachable = False, not gone
+        instance.reachable = not gone
         instance.strikes = STRIKES if gone else instance.strikes + 1
         if not instance.is_up or instance.strikes < STRIKES:
             return False
         instance.must_generate = not gone
         self._put_out(instance, reason, now)
         return True
-
-    def forgiven(self, instances: Iterable[Instance]) -> None:
-        """Return one strike each: several instances failed the same row, so the row was at fault."""
-        for instance in instances:
-            instance.strikes = max(0, instance.strikes - 1)
-            instance.proven = instance.is_up
 
     def hung(self, instance: Instance, reason: str, now: float) -> bool:
         """Put an instance out that has stopped without saying so; return whether its requests are to be taken back.
@@ -298,7 +290,7 @@ class Fleet:
         staying = [i for i in reachable if i.is_up and i is not instance]
         if instance.is_up and 2 * len(staying) < len(reachable):
             return False
-        instance.proven, instance.must_generate, instance.is_doubted = False, True, True
+        instance.must_generate = instance.is_doubted = True
         self.died(instance, now)
         self.hold_out(instance, reason, now)
         return True

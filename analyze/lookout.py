@@ -3,6 +3,7 @@
     survey     /models of all, once               who serves what
     watch      /metrics, while requests are out   who generates nothing; how many wait there
     examine    /health, right after a fault       was that one request, or the end of the server?
+    vet        one token, right after a 5xx       was that one request, or is the server broken?
     probe      /health, /models (and one token of an instance that only looked healthy), while one is out
 
 Judges nothing itself: `fleet`, `watch` and `windows` decide, this module looks and tells them. Knows no request.
@@ -19,7 +20,7 @@ import orjson
 
 from analyze import watch
 from analyze.fleet import Fleet, Instance, InstanceReport, Model
-from analyze.server_replies import models_of, sample_of
+from analyze.server_replies import models_of, sample_of, whole_body
 from analyze.wire import InstanceFault, Wire
 
 PROBE_TIMEOUT_S = 5.0
@@ -70,12 +71,14 @@ class Lookout:
         self._watcher: asyncio.Task[None] | None = None
         self._looks: dict[Instance, asyncio.Task[None]] = {}  # at /metrics, one at a time each
         self._examinations: dict[Instance, asyncio.Task[None]] = {}
+        self._vettings: dict[tuple[Instance, str | None], asyncio.Task[bool]] = {}
         # What all instances last said that they serve, and since when.
         self._opinions: tuple[float, asyncio.Task[dict[Instance, InstanceReport]]] | None = None
 
     async def aclose(self) -> None:
         self._is_closed = True
         tasks: list[asyncio.Task[Any]] = [*self._looks.values(), *self._examinations.values(), *self._probers.values()]
+        tasks += self._vettings.values()
         tasks += [task for _, task in filter(None, (self._opinions, self._last_look))]
         tasks += [self._watcher] if self._watcher else []
         for task in tasks:
@@ -238,6 +241,23 @@ class Lookout:
             return str(fault)
         return None if status < 500 else f"/health says HTTP {status}"
 
+    def vet(self, instance: Instance, model: str | None) -> asyncio.Task[bool]:
+        """Find out, at once and once for all who ask, whether an instance that answers with errors does generate."""
+        task = self._vettings.get((instance, model))
+        if task is None or task.done():
+            task = self._vettings[instance, model] = asyncio.create_task(self._vet(instance, model))
+        return task
+
+    async def _vet(self, instance: Instance, model: str | None) -> bool:
+        answers = instance.answers
+        try:
+            status, body = await self._token(instance, model, EXAMINE_TIMEOUT_S)
+            return status == 200 and bool(whole_body(body, "/completions"))
+        except TimeoutError:  # the token may queue behind what others asked for
+            return instance.answers > answers or instance.watch.is_moving(_now())
+        except (InstanceFault, ValueError):
+            return False
+
     # -- who is back -------------------------------------------------------------------------------------------
 
     def begin_probing(self) -> None:
@@ -282,13 +302,19 @@ class Lookout:
 
     async def _generates_nothing(self, instance: Instance, models: tuple[Model, ...]) -> str | None:
         """Have one token generated. Whatever is said in time is a sign of life, a refusal too (embedding models)."""
-        name = models[0].name if models else ""
-        content = orjson.dumps({"model": name, "prompt": "1", "max_tokens": 1})
         try:
-            status, _ = await self._wire.post(instance.url + "/completions", content, GENERATION_TIMEOUT_S)
+            status, body = await self._token(instance, models[0].name if models else None, GENERATION_TIMEOUT_S)
+            if status == 200:
+                whole_body(body, "/completions")
+        except ValueError as error:
+            return f"looks healthy, but generates nonsense ({error})"
         except (InstanceFault, TimeoutError) as error:
             return f"looks healthy, but generates nothing ({str(error) or 'no token in time'})"
         return f"looks healthy, but says HTTP {status}" if status in BROKEN else None
+
+    async def _token(self, instance: Instance, model: str | None, timeout_s: float) -> tuple[int, bytes]:
+        content = orjson.dumps({"model": model or "", "prompt": "1", "max_tokens": 1})
+        return await self._wire.post(instance.url + "/completions", content, timeout_s)
 
 
 def _other_model(wanted: tuple[Model, ...] | None, served: tuple[Model, ...]) -> str | None:

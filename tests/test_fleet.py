@@ -97,15 +97,6 @@ def test_an_address_where_nothing_listens_is_out_at_once():
     assert len(fleet.up) == 3
 
 
-def test_strikes_for_a_row_that_fails_everywhere_are_returned():
-    fleet = Fleet(URLS)
-    first, second = fleet.instances[:2]
-    fleet.failed(first, "HTTP 500", 0.0)
-    fleet.failed(second, "HTTP 500", 0.0)
-    fleet.forgiven([first, second])
-    assert (first.strikes, second.strikes) == (0, 0)
-
-
 def test_a_request_avoids_who_failed_it_as_long_as_another_is_up():
     fleet = Fleet(URLS[:2])
     first, second = fleet.instances

@@ -285,13 +285,14 @@ class _Run:
             row.workers.discard(worker)
             if not row.workers:
                 self._back(row)
-        if row.is_done or (row.workers and isinstance(outcome, Failure)):
-            return
+        is_poison = isinstance(outcome, Failure) and outcome.kind == "poison"
+        if row.is_done or (row.workers and isinstance(outcome, Failure) and not is_poison):
+            return  # poison is taken back at once from whoever else has it
         row.is_done = True
         self._back(row)
         for other in row.workers:
             other.cancel()
-        if isinstance(outcome, Failure) and outcome.kind == "poison" and not alone:
+        if is_poison and not alone:
             self._suspects.append(row.request)
             return
         if isinstance(outcome, Answer):
@@ -326,7 +327,8 @@ class _Run:
 
     async def _ask_slowest_again(self) -> None:
         while (lane := self._asker.idle()) is not None:
-            row = self._tail.slowest(self._out, lane, time.monotonic())
+            unsuspected = (row for row in self._out if not row.fate.lost_at)
+            row = self._tail.slowest(unsuspected, lane, time.monotonic())
             if not isinstance(row, _Row):
                 return
             row.asks += 1

@@ -13,12 +13,14 @@ import openai
 import pytest
 
 from analyze import AsyncMultiVLLMClient, ChatRequest, MultiVLLMClient, ask_many
-from analyze.core import Core
+from analyze.core import BULK, SINGLE, Core
 from analyze.lookout import LAST_LOOK_S
 from tests.fake_vllm import FakeVLLM
 from tests.faults.conftest import TIMES_S
-from tests.faults.paths import question
+from tests.faults.paths import PATHS, question, row_of
 
+ROWS = 120
+FAILED = {"server", "InternalServerError", "APIConnectionError"}
 STALLED_S = TIMES_S["analyze.watch.STALLED_S"]
 SILENT_S = 1.5
 FAR_S = 600.0
@@ -53,6 +55,44 @@ async def until(happened: Callable[[], bool]) -> None:
 
 def ups(core: Core) -> list[bool]:
     return [instance.is_up for instance in core.fleet.instances]
+
+
+# -- rows that are at fault themselves ---------------------------------------------------------------------------------
+
+
+def answer_500(server: FakeVLLM, every: int) -> None:
+    server.refuse = lambda body: 500 if (row_of(body) or 1) % every == 0 else None
+
+
+def answer_without_choices(server: FakeVLLM, every: int) -> None:
+    server.garble = lambda body: (row_of(body) or 1) % every == 0
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("fail", [answer_500, answer_without_choices])
+@pytest.mark.parametrize(("count", "every"), [(4, 3), (1, 10)])
+def test_rows_that_no_server_can_answer_fail_alone(fail, count, every, path, servers, run):
+    del servers[count:]
+    for server in servers:
+        fail(server, every)
+    done = run(path, ROWS, {})
+    failing = range(every, ROWS, every)
+    assert set(done.lost) == set(failing) and set(done.lost.values()) <= FAILED
+    attempts = SINGLE.attempts if path != "bulk" else 2 * BULK.attempts  # its last rows are asked twice at once
+    assert max(done.asked[row] for row in failing) <= attempts
+    assert done.extra <= attempts * len(failing) + 0.02 * ROWS, "no other row pays for it"
+    assert done.thrown_out == []
+
+
+@pytest.mark.parametrize("path", ["async", "bulk"])
+def test_rows_refused_at_once_put_nobody_out_who_is_long_about_the_others(path, servers, run):
+    """No answer speaks for the servers yet, and a token that they are asked for waits behind the rows."""
+    for server in servers:
+        answer_500(server, 3)
+        server.delay_s = 1.5
+    done = run(path, 24, {})
+    assert set(done.lost) == set(range(3, 24, 3)) and set(done.lost.values()) <= FAILED
+    assert done.thrown_out == []
 
 
 # -- slow readers, callers in a hurry ----------------------------------------------------------------------------------

@@ -103,6 +103,31 @@ WAYS_TO_WAIT: dict[str, Callable[[FakeVLLM], object]] = {
 
 
 @pytest.mark.parametrize("way", WAYS_TO_WAIT)
+async def test_closing_an_async_client_ends_its_calls_and_leaves_no_task(way, urls, servers, caplog):
+    before = asyncio.all_tasks()
+    client = AsyncMultiVLLMClient(urls, unavailable_timeout_s=60)
+    for server in servers:
+        WAYS_TO_WAIT[way](server)
+    calls = [
+        asyncio.create_task(
+            client.chat.completions.create(model="fake-model", messages=question(row), stream=row % 2 == 0)
+        )
+        for row in range(8)
+    ]
+    await asyncio.sleep(0.3)
+    await client.close()
+    async with asyncio.timeout(5):
+        ends = await asyncio.gather(*calls, return_exceptions=True)
+    assert {type(end) for end in ends} == {openai.APIConnectionError}
+    assert all("closed" in str(end) for end in ends), ends
+    await asyncio.sleep(0.05)
+    assert asyncio.all_tasks() == before
+    del calls, ends
+    gc.collect()
+    assert not [record for record in caplog.records if record.name == "asyncio"]
+
+
+@pytest.mark.parametrize("way", WAYS_TO_WAIT)
 def test_closing_a_sync_client_ends_its_calls_and_leaves_no_thread(way, urls, servers, caplog):
     threads = threading.active_count() - sum(server.alive for server in servers)
     client = MultiVLLMClient(urls, unavailable_timeout_s=60)
@@ -124,3 +149,20 @@ def test_closing_a_sync_client_ends_its_calls_and_leaves_no_thread(way, urls, se
     assert threading.active_count() - sum(server.alive for server in servers) == threads
     gc.collect()
     assert not [record for record in caplog.records if record.name == "asyncio"]
+
+
+async def test_a_stream_whose_client_is_closed_raises(urls, servers):
+    for server in servers:
+        server.reply, server.drip_s = "x" * 100, 0.05
+    async_client, client = AsyncMultiVLLMClient(urls), MultiVLLMClient(urls)
+    asked = {"model": "fake-model", "messages": question(0), "stream": True}
+    async_stream, stream = await async_client.chat.completions.create(**asked), client.chat.completions.create(**asked)
+    await anext(aiter(async_stream))
+    next(iter(stream))
+    await async_client.close()
+    client.close()
+    async with asyncio.timeout(5):
+        with pytest.raises(openai.APIConnectionError):
+            [chunk async for chunk in async_stream]
+    with pytest.raises(openai.APIConnectionError):
+        list(stream)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -53,3 +54,33 @@ def test_a_single_call_raises_after_two_servers(path, servers, run):
     assert sum(not server.alive for server in servers) <= 2 and done.asked[POISON] <= 2
     begun = sum(server.peak for server in servers if not server.alive) if path == "stream" else 0
     assert len(done.lost) <= min(server.peak for server in servers if not server.alive) + begun
+
+
+def test_among_the_last_rows_which_idle_servers_are_asked_too_it_ends_two_servers_at_most(servers, run):
+    """Servers die a moment after they have taken it, in which it is out at two of them."""
+    for server in servers:
+        server.kill_on = lambda body: row_of(body) == ROWS - 1
+        server.kill_after_s = 1.5
+    done = run("bulk", ROWS, {})
+    assert done.lost == {ROWS - 1: "poison"}
+    assert sum(server.alive for server in servers) >= 2
+
+
+def test_a_row_that_has_ended_a_server_is_not_asked_at_two_at_once(servers, run):
+    """It ends the first at once, the next ones a moment later: all four, if idle servers were given it too."""
+    taken: list[FakeVLLM] = []
+
+    def ends(server: FakeVLLM) -> Callable[[dict[str, Any]], bool]:
+        def kill_on(body: dict[str, Any]) -> bool:
+            if row_of(body) == ROWS - 1:
+                server.kill_after_s = 1.0 if taken else 0.0
+                taken.append(server)
+            return row_of(body) == ROWS - 1
+
+        return kill_on
+
+    for server in servers:
+        server.kill_on = ends(server)
+    done = run("bulk", ROWS, {})
+    assert done.lost == {ROWS - 1: "poison"}
+    assert len(taken) <= 3 and any(server.alive for server in servers)
