@@ -8,7 +8,7 @@
     ├── StoppedEarly        4    stopped with work left; the same command continues
     │   ├── OutputHeldError 4    another run writes to this output
     │   ├── ConstraintIgnoredError 4   a server does not honour the requested schema
-    │   └── OutputLostError 4    the output can no longer be written (disk full, folder removed)
+    │   └── OutputLostError 4    the output can no longer be written (disk full or failing, folder removed)
     ├── ServerError         1    a vLLM server could not be started, stopped or kept alive
     └── Interrupted       130    Ctrl-C; what was recorded stays recorded
 

@@ -21,6 +21,7 @@ from analyze.errors import InputError, OutputLostError, UsageError
 
 SAMPLE_BYTES = 65536
 CHUNK_BYTES = 262144
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 BINARY_SHARE = 0.02  # compressed data and pictures hold 10 % control bytes, text with a torn block far less
 _CONTROL = bytes(sorted(set(range(32)) - set(b"\t\n\r\f\x1b")))
 _BOMS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
@@ -61,14 +62,28 @@ def clear_leftovers(*paths: Path) -> None:
 
 @contextmanager
 def output_errors(path: Path) -> Iterator[None]:
-    """Turn what the system says while `path` is written into OutputLostError (no room left) or UsageError."""
+    """Turn what the system says while `path` is written into OutputLostError or UsageError.
+
+    The output is lost that could be written before: there is no room left, the disk fails, or was made read-only. What
+    can never have been written is the wrong output.
+    """
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
-            message = f"{path}: {error.strerror}; everything recorded before is safe"
-            raise OutputLostError(message, cure="make room, then run the same command again") from error
-        raise UsageError(f"{path} cannot be written: {error.strerror}", cure="give another output") from error
+        if error.errno in NO_ROOM:
+            cure = "make room"
+        elif _was_writable(path, error):
+            cure = "see what is wrong with the disk (dmesg, mount)"
+        else:
+            raise UsageError(f"{path} cannot be written: {error.strerror}", cure="give another output") from error
+        message = f"{path}: {error.strerror}; everything recorded before is safe"
+        raise OutputLostError(message, cure=f"{cure}, then run the same command again") from error
+
+
+def _was_writable(path: Path, error: OSError) -> bool:
+    """Whether `path` could be written until now: it was open (such errors name no file), or it is there already."""
+    is_there = error.errno == errno.EROFS and os.path.exists(path)
+    return error.filename is None or error.errno == errno.EIO or is_there
 
 
 def write_whole(path: str | os.PathLike[str], data: str | bytes) -> Path:

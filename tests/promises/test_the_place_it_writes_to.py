@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import builtins
+import errno
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -138,6 +142,47 @@ def test_a_disk_that_fails_an_fsync_stops_the_run_and_nothing_recorded_is_lost(b
     stopped = batch.run("--in-flight", "2", first=["tests.promises.wrappers:failing_fsync", good])
     assert stopped.code == 4, stopped.err
     assert "Traceback" not in stopped.err
+    assert batch.run().code == 0
+    assert len(batch.answers) == 30
+    assert len(batch.asked) <= 30 + 2
+
+
+def failing_disk(code: int, good: int) -> None:
+    """Let what is on disk only be read after `good` records, as where a file system has found an error and protects
+    itself; `code` is what it says to those who write."""
+    write, open_file, count = os.write, builtins.open, 0
+
+    def refuse(name: str | None = None) -> None:
+        raise OSError(code, os.strerror(code), *filter(None, [name]))
+
+    def failing_write(fd: int, data: Any) -> int:
+        nonlocal count
+        count += bytes(data).startswith(b'{"id":"batch_req_')
+        return write(fd, data) if count <= good else refuse()  # type: ignore[func-returns-value]
+
+    def failing_open(file: Any, mode: str = "r", *more: Any, **options: Any) -> Any:
+        if count > good and set(mode) & set("wxa+"):
+            refuse(str(file))
+        return open_file(file, mode, *more, **options)
+
+    def failing_sync(fd: int) -> None:
+        if count > good:
+            refuse()
+
+    os.write, os.fsync, builtins.open = failing_write, failing_sync, failing_open  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EIO, errno.EDQUOT, errno.ENOSPC, errno.ESTALE])
+@pytest.mark.parametrize("good", [1, 12])
+def test_a_disk_that_fails_in_the_middle_stops_the_run_with_work_left(batch: Batch, code: int, good: int) -> None:
+    write(batch.input, [row(number) for number in range(30)])
+    this_module = f"{__name__}:{failing_disk.__name__}"
+    stopped = batch.run("--in-flight", "2", first=[this_module, code, good])
+    assert stopped.code == 4, stopped.err
+    told = stopped.err.splitlines()[-2:]
+    assert told[0].startswith("error: ") and os.strerror(code) in told[0] and "is safe" in told[0]
+    assert "run the same command again" in told[1] and "Traceback" not in stopped.err
+    assert len(batch.answers) == good
     assert batch.run().code == 0
     assert len(batch.answers) == 30
     assert len(batch.asked) <= 30 + 2
