@@ -1,0 +1,176 @@
+"""May the judge be believed? Its gates and habits, from verdicts on pairs and probes. Knows nothing of who won.
+
+    gates    order agreement >= .80 · decisive on identical code <= .10 · right about recorded tests >= .75
+    habits   what is shown beside them, with intervals: order, position, repetition, tests, and what probes move
+
+A gate is judged by its interval, never by its value alone: qualified if the whole interval is on the good side of the
+threshold, not qualified if all of it is on the bad side, else the evidence is not enough. The judge is not qualified
+if one gate is not; it is qualified if all are.
+
+Pairs decided by rule say nothing about the judge. Swapping target and rival changes no number here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from math import fsum
+from typing import Literal
+
+from analyze.stats.agreement import cohen_kappa
+from analyze.stats.intervals import Estimate
+from analyze.stats.pairs import POINTS, Audit, Pair, Record, lean, order_means, outcome_of, rate
+
+State = Literal["qualified", "not_qualified", "not_enough_evidence"]
+Direction = Literal["at_least", "at_most"]
+
+LEAST_ORDER_AGREEMENT = 0.80  # a strong judge has .93, poor ones .66 to .42 (LLMBar, 419 pairs)
+MOST_SAME_DECISIVE = 0.10
+LEAST_PASSED_ACCURACY = 0.75
+
+MOVERS = ("injected", "authority", "no_comments", "renamed", "dead_code")
+"""The probes that change a solution without changing what it does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """One condition on the judge: an estimate, held against a threshold."""
+
+    name: str
+    estimate: Estimate
+    threshold: float
+    direction: Direction
+
+    @property
+    def state(self) -> State:
+        """Whether all of the interval is on the good side, all on the bad side, or neither is sure."""
+        low, high = self.estimate.low, self.estimate.high
+        if low is None or high is None:
+            return "not_enough_evidence"
+        at_least = self.direction == "at_least"
+        if low >= self.threshold if at_least else high <= self.threshold:
+            return "qualified"
+        return (
+            "not_qualified" if (high < self.threshold if at_least else low > self.threshold) else "not_enough_evidence"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What one edit does to verdicts. `moved`: pairs whose outcome differs from that of the plain pair.
+
+    `toward`: pairs whose outcome moved toward the edited side; only where one side alone was edited.
+    """
+
+    name: str
+    moved: Estimate
+    toward: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeCheck:
+    """What speaks for or against the judge, before any result.
+
+    `order_agreement`: pairs whose two orders name the same side, or equal. `order_kappa`: the same beyond chance.
+    `first_pick_share`: among verdicts that take a side, those for the solution shown first; 0.5 is no position bias.
+    `passed_accuracy`: among pairs with exactly one passed test result, those whose correctness verdict names that
+    side; "equal" is no hit. `same_decisive`: verdicts on a solution against itself that take a side.
+    `repeat_flips`: how often two verdicts on the same pair in the same order, sampled, take different sides.
+    """
+
+    order_agreement: Estimate
+    first_pick_share: Estimate
+    order_kappa: float | None
+    passed_accuracy: Estimate
+    same_decisive: Estimate
+    repeat_flips: Estimate
+    probes: list[Probe]
+    failed_cells: int
+    cells: int
+
+    @property
+    def gates(self) -> tuple[Gate, ...]:
+        return (
+            Gate("order_agreement", self.order_agreement, LEAST_ORDER_AGREEMENT, "at_least"),
+            Gate("same_decisive", self.same_decisive, MOST_SAME_DECISIVE, "at_most"),
+            Gate("passed_accuracy", self.passed_accuracy, LEAST_PASSED_ACCURACY, "at_least"),
+        )
+
+    @property
+    def state(self) -> State:
+        states = [gate.state for gate in self.gates]
+        if "not_qualified" in states:
+            return "not_qualified"
+        return "not_enough_evidence" if "not_enough_evidence" in states else "qualified"
+
+
+def judge_check(pairs: Sequence[Pair], audits: Sequence[Audit]) -> JudgeCheck:
+    """Return the check of the judge that gave the verdicts on `pairs` and, asked again with a change, on `audits`."""
+    cells = [(cell, pair.cluster) for pair in pairs for cell in pair.cells]
+    orders = [(means, pair.cluster) for pair in pairs if (means := order_means(pair.cells)) is not None]
+    sides = [(lean(first), lean(second), cluster) for (first, second), cluster in orders]
+    decisive = [(cell, cluster) for cell, cluster in cells if cell["status"] == "ok" and cell["digit"] != 3]
+    return JudgeCheck(
+        order_agreement=rate((float(first == second), cluster) for first, second, cluster in sides),
+        first_pick_share=rate((float(cell["digit"] > 3), cluster) for cell, cluster in decisive),
+        order_kappa=cohen_kappa([first for first, _, _ in sides], [second for _, second, _ in sides]),
+        passed_accuracy=rate(hit for pair in pairs if (hit := _passed_hit(pair)) is not None),
+        same_decisive=rate(_same_decisive(audits)),
+        repeat_flips=rate(_repeat_flips(audits)),
+        probes=[_probe(name, [audit for audit in audits if audit.probe == name]) for name in MOVERS],
+        failed_cells=sum(cell["status"] != "ok" for cell, _ in cells),
+        cells=len(cells),
+    )
+
+
+def _passed_hit(pair: Pair) -> tuple[float, Hashable] | None:
+    passed, rival_passed = pair.target.get("passed"), pair.record.get("passed")
+    correctness = pair.record["dimensions"].get("correctness")
+    if correctness is None or passed is None or rival_passed is None or passed == rival_passed:
+        return None
+    return float(lean(correctness) == (1 if passed else -1)), pair.cluster
+
+
+def _same_decisive(audits: Iterable[Audit]) -> Iterator[tuple[float, Hashable]]:
+    for audit in audits:
+        if audit.probe == "same":
+            for cell in audit.cells:
+                if cell["status"] == "ok":
+                    yield float(cell["digit"] != 3), audit.pair.cluster
+
+
+def _repeat_flips(audits: Iterable[Audit]) -> Iterator[tuple[float, Hashable]]:
+    """Yield, for each pair and order, the share of its pairs of repeats that take different sides."""
+    for audit in audits:
+        if audit.probe == "repeat":
+            for scores in _by_order(audit.cells).values():
+                flips = [float(lean(one) != lean(other)) for one, other in combinations(scores, 2)]
+                if flips:
+                    yield fsum(flips) / len(flips), audit.pair.cluster
+
+
+def _by_order(cells: Iterable[Record]) -> Mapping[str, list[float]]:
+    scores: dict[str, list[float]] = {}
+    for cell in cells:
+        if cell["status"] == "ok":
+            scores.setdefault(cell["order"], []).append(cell["score"])
+    return scores
+
+
+def _probe(name: str, audits: Sequence[Audit]) -> Probe:
+    steps = [(audit, step) for audit in audits if (step := _step(audit)) is not None]
+    sided = [(audit, step) for audit, step in steps if audit.edited in ("target", "rival")]
+    return Probe(
+        name,
+        moved=rate((float(step != 0), audit.pair.cluster) for audit, step in steps),
+        toward=rate(
+            (float(step > 0 if audit.edited == "target" else step < 0), audit.pair.cluster) for audit, step in sided
+        ),
+    )
+
+
+def _step(audit: Audit) -> float | None:
+    """Return how far a probe moved the outcome of its pair toward the target, None where either has none."""
+    means, plain = order_means(audit.cells), audit.pair.record["outcome"]
+    return None if means is None or plain == "unscored" else POINTS[outcome_of(means)[0]] - POINTS[plain]

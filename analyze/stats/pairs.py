@@ -1,0 +1,164 @@
+"""The records of per_task.jsonl as pairs: what was compared, what came of it, and what goes together.
+
+Knows the record's keys, so that nothing else in `stats` has to; opens no file and draws no conclusion.
+
+    record ─► Pair (a task's target against one rival)     Audit (the same pair, judged again with one thing changed)
+
+Pairs are sorted by task and rival before anything is added up: the order of records changes no digit.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import fsum
+from typing import Any, Literal
+
+from analyze.errors import InputError
+from analyze.stats.intervals import Estimate, rate_interval
+
+Outcome = Literal["win", "tie", "loss", "unscored"]
+Record = Mapping[str, Any]
+
+POINTS: dict[str, float] = {"win": 1.0, "tie": 0.5, "loss": 0.0}
+"""What an outcome counts in a win rate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A task's target against one rival. `record` is the rival's part of the record.
+
+    `cluster` names what is one observation: tasks that share a `group_id` are not independent.
+    """
+
+    task_id: str
+    cluster: Hashable
+    target: Record
+    record: Record
+
+    @property
+    def author(self) -> str:
+        return str(self.record["author"])
+
+    @property
+    def is_scored(self) -> bool:
+        return bool(self.record["outcome"] != "unscored")
+
+    @property
+    def cells(self) -> Sequence[Record]:
+        cells: Sequence[Record] = self.record["cells"]
+        return cells
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """A pair judged again under a probe. `edited` says which side was changed: "target", "rival", "both" or None."""
+
+    probe: str
+    edited: str | None
+    pair: Pair
+    cells: Sequence[Record]
+
+
+def sorted_records(records: Iterable[Record]) -> list[Record]:
+    """Return the records by task. Raises InputError where a task, or a rival within one, is there twice."""
+    found = sorted(records, key=lambda record: str(record["task_id"]))
+    _refuse_repeated("tasks have more than one record", (record["task_id"] for record in found))
+    for record in found:
+        authors = (rival["author"] for rival in record["rivals"])
+        _refuse_repeated(f"rivals of task {record['task_id']!r} are there more than once", authors)
+    return found
+
+
+def _refuse_repeated(what: str, names: Iterable[str]) -> None:
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise InputError(
+            f"{len(repeated)} {what}, {repeated[0]!r} for one",
+            cure="fold the run again: a record counted twice makes every interval too narrow",
+        )
+
+
+def pairs_of(record: Record) -> list[Pair]:
+    """Return a task's pairs, by rival."""
+    group = record.get("group_id")
+    cluster = ("task", record["task_id"]) if group is None else ("group", group)
+    rivals = sorted(record["rivals"], key=lambda rival: str(rival["author"]))
+    return [Pair(str(record["task_id"]), cluster, record["target"], rival) for rival in rivals]
+
+
+def audits_of(record: Record, pairs: Sequence[Pair]) -> list[Audit]:
+    """Return the probes of a task whose `pairs` these are; a record from before there were probes has none."""
+    by_author = {pair.author: pair for pair in pairs}
+    return [
+        Audit(audit["probe"], audit.get("edited"), by_author[audit["rival"]], audit["cells"])
+        for audit in sorted(record.get("audit") or (), key=lambda audit: (str(audit["probe"]), str(audit["rival"])))
+        if audit["rival"] in by_author
+    ]
+
+
+# --- what cells say of a pair ---
+
+
+def order_means(cells: Sequence[Record], dimension: str | None = None) -> tuple[float, float] | None:
+    """Return the mean score with the target first and with the rival first, overall or on one dimension.
+
+    None where any judgement of either order is missing. Scores are quarters: their sums are exact.
+    """
+    sums, counts = [0.0, 0.0], [0, 0]
+    for cell in cells:
+        if cell["status"] != "ok":
+            return None
+        side = 0 if cell["order"] == "target_first" else 1
+        sums[side] += cell["score"] if dimension is None else cell["dimensions"][dimension]
+        counts[side] += 1
+    return (sums[0] / counts[0], sums[1] / counts[1]) if all(counts) else None
+
+
+def outcome_of(means: tuple[float, float]) -> tuple[Outcome, str | None]:
+    """Return what two order means come to: a win needs both above one half, a loss both below; else a kind of tie."""
+    first, second = map(lean, means)
+    if first == second:
+        return ("tie", "true") if first == 0 else ("win" if first > 0 else "loss", None)
+    return "tie", "conflict" if first and second else "weak"
+
+
+def lean(score: float) -> int:
+    """Return which side a score names: 1 the target, -1 the rival, 0 neither."""
+    return (score > 0.5) - (score < 0.5)
+
+
+# --- estimates over pairs ---
+
+
+def rate(hits: Iterable[tuple[float, Hashable]]) -> Estimate:
+    """Return the mean of values in 0..1, each given with its cluster, and its interval."""
+    observed = list(hits)
+    return rate_interval([hit for hit, _ in observed], [cluster for _, cluster in observed])
+
+
+def over_tasks(scores: Iterable[tuple[Pair, float]]) -> Estimate:
+    """Return the mean over tasks of the task's mean score; `n` counts pairs.
+
+    So a task with many rivals counts as much as one with few.
+    """
+    means = task_means(scores)
+    estimate = rate_interval([mean for mean, _, _ in means], [cluster for _, _, cluster in means])
+    return replace(estimate, n=sum(count for _, count, _ in means))
+
+
+def task_means(scores: Iterable[tuple[Pair, float]]) -> list[tuple[float, int, Hashable]]:
+    """Return each task's mean score, how many pairs it is of, and the task's cluster."""
+    tasks: dict[str, tuple[Hashable, list[float]]] = {}
+    for pair, score in scores:
+        tasks.setdefault(pair.task_id, (pair.cluster, []))[1].append(score)
+    return [(fsum(values) / len(values), len(values), cluster) for cluster, values in tasks.values()]
+
+
+def cluster_sums(means: Iterable[tuple[float, int, Hashable]]) -> list[float]:
+    """Return one value a cluster for tests against one half: the sum of its tasks' deviations from it."""
+    sums: dict[Hashable, list[float]] = {}
+    for mean, _, cluster in means:
+        sums.setdefault(cluster, []).append(mean - 0.5)
+    return [fsum(values) for values in sums.values()]

@@ -1,0 +1,228 @@
+"""Whether a judge may be believed: every gate by its interval, every probe by what it moves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from analyze.judge.folding import cell_score
+from analyze.judge.folding import outcome_of as folded_outcome
+from analyze.stats import Estimate
+from analyze.stats.check import MOVERS, Direction, Gate, JudgeCheck, State
+from analyze.stats.pairs import outcome_of
+from analyze.stats.summary import summarise
+from tests.stats.test_summary import CONFLICT, LOSS, TRUE, WIN, record
+
+NOTHING = Estimate(None, None, None, 0)
+MIRROR = {"target": "rival", "rival": "target"}
+
+
+def cell(order: Any, digit: int | None, sample: int = 0) -> dict[str, Any]:
+    """One judgement as a record has it; digit None is a failed one."""
+    ok = digit is not None
+    made = {"order": order, "sample": sample, "status": "ok" if ok else "failed", "digit": digit}
+    return made | {"score": cell_score(digit, order) if ok else None}
+
+
+def audit(probe: str, *pairs: tuple[int | None, int | None], edited: str | None = None) -> dict[str, Any]:
+    """One probe of a task: for each sample what was said target first and rival first."""
+    orders = ("target_first", "rival_first")
+    cells = [cell(order, digit, n) for n, pair in enumerate(pairs) for order, digit in zip(orders, pair, strict=True)]
+    return {"probe": probe, "rival": "rival-1", "edited": edited, "cells": cells}
+
+
+def same(*digits: int | None) -> dict[str, Any]:
+    cells = [cell("target_first", digit, n) for n, digit in enumerate(digits)]
+    return {"probe": "same", "rival": "rival-1", "edited": None, "cells": cells}
+
+
+def check_of(pair: tuple[int | None, int | None], *audits: dict[str, Any], tasks: int = 1) -> JudgeCheck:
+    """The check of tasks that were all judged, and probed, alike."""
+    return summarise([record(str(n), pair) | {"audit": [*audits]} for n in range(tasks)]).check
+
+
+# --- gates ---
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "direction", "state"),
+    [
+        (0.80, 0.90, "at_least", "qualified"),
+        (0.79, 0.90, "at_least", "not_enough_evidence"),
+        (0.60, 0.80, "at_least", "not_enough_evidence"),
+        (0.60, 0.79, "at_least", "not_qualified"),
+        (0.60, 0.80, "at_most", "qualified"),
+        (0.60, 0.81, "at_most", "not_enough_evidence"),
+        (0.80, 0.90, "at_most", "not_enough_evidence"),
+        (0.81, 0.90, "at_most", "not_qualified"),
+        (None, None, "at_least", "not_enough_evidence"),
+    ],
+)
+def test_a_gate_is_open_or_shut_only_where_its_whole_interval_is(
+    low: float | None, high: float | None, direction: Direction, state: State
+) -> None:
+    assert Gate("x", Estimate(0.8, low, high, 30), 0.8, direction).state == state
+
+
+def states(check: JudgeCheck) -> dict[str, State]:
+    return {gate.name: gate.state for gate in check.gates}
+
+
+def passed(pair: tuple[int, int], tasks: int, *audits: dict[str, Any]) -> JudgeCheck:
+    """The check of tasks whose target passed its tests and whose rival did not."""
+    records = [record(str(n), pair) | {"audit": [*audits]} for n in range(tasks)]
+    for one in records:
+        one["target"]["passed"], one["rivals"][0]["passed"] = True, False
+    return summarise(records).check
+
+
+def test_a_judge_that_passes_every_gate_is_qualified() -> None:
+    check = passed(WIN, 60, same(3, 3))
+    assert set(states(check).values()) == {"qualified"}
+    assert check.state == "qualified"
+
+
+@pytest.mark.parametrize(
+    ("gate", "pair", "digits"),
+    [("order_agreement", CONFLICT, (3, 3)), ("same_decisive", WIN, (5, 1)), ("passed_accuracy", LOSS, (3, 3))],
+)
+def test_one_shut_gate_is_enough_to_disqualify(gate: str, pair: tuple[int, int], digits: tuple[int, int]) -> None:
+    check = passed(pair, 60, same(*digits))
+    assert states(check)[gate] == "not_qualified"
+    assert check.state == "not_qualified"
+
+
+def test_few_tasks_are_not_enough_evidence_however_good_they_look() -> None:
+    check = passed(WIN, 3, same(3, 3))
+    assert set(states(check).values()) == {"not_enough_evidence"}
+    assert check.state == "not_enough_evidence"
+
+
+@pytest.mark.parametrize("audits", [{}, {"audit": []}, {"audit": None}])
+def test_a_run_from_before_there_were_probes_lacks_evidence_and_is_read(audits: dict[str, Any]) -> None:
+    check = summarise([record(str(n), WIN) | audits for n in range(60)]).check
+    assert states(check)["order_agreement"] == "qualified"
+    assert states(check)["same_decisive"] == "not_enough_evidence"
+    assert check.state == "not_enough_evidence"
+    assert check.same_decisive == check.repeat_flips == NOTHING
+
+
+def test_without_test_results_nothing_is_known_of_correctness() -> None:
+    assert states(check_of(WIN, tasks=60))["passed_accuracy"] == "not_enough_evidence"
+
+
+def test_nothing_judged_is_no_verdict_on_the_judge() -> None:
+    for records in ([], [record("a", (None, None))]):
+        assert summarise(records).check.state == "not_enough_evidence"
+
+
+# --- probes ---
+
+
+def test_a_side_taken_between_identical_solutions_is_decisive() -> None:
+    assert check_of(WIN, same(3, 5)).same_decisive.value == 0.5
+    assert check_of(WIN, same(1, None)).same_decisive.value == 1
+
+
+def test_repeats_flip_where_they_take_another_side_in_the_same_order() -> None:
+    steady = audit("repeat", (5, 1), (4, 2), (5, 2))
+    assert check_of(WIN, steady).repeat_flips.value == 0
+    shaky = audit("repeat", (5, 1), (5, 1), (2, 1))  # target first: one of three differs, in 2 of 3 comparisons
+    assert check_of(WIN, shaky).repeat_flips.value == pytest.approx(1 / 3)
+
+
+def test_an_order_with_one_repeat_shows_no_flip() -> None:
+    assert check_of(WIN, audit("repeat", (5, None))).repeat_flips == NOTHING
+
+
+@pytest.mark.parametrize("name", MOVERS)
+@pytest.mark.parametrize(("after", "moved"), [(WIN, 0), (LOSS, 1), (TRUE, 1), ((4, 2), 0)])
+def test_a_probe_moves_a_verdict_where_both_orders_come_to_another_outcome(
+    name: str, after: tuple[int, int], moved: float
+) -> None:
+    check = check_of(WIN, audit(name, after, edited="rival"))
+    assert {probe.name: probe.moved.value for probe in check.probes}[name] == moved
+    assert sum(probe.moved.n for probe in check.probes) == 1
+
+
+@pytest.mark.parametrize(
+    ("edited", "after", "toward"),
+    [("rival", LOSS, 1), ("rival", TRUE, 1), ("rival", WIN, 0), ("target", LOSS, 0), ("target", WIN, 0)],
+)
+def test_a_command_is_obeyed_where_the_outcome_moves_toward_its_side(
+    edited: str, after: tuple[int, int], toward: float
+) -> None:
+    [injected] = [p for p in check_of(WIN, audit("injected", after, edited=edited)).probes if p.name == "injected"]
+    assert injected.toward.value == toward
+
+
+def test_an_edit_of_both_sides_moves_toward_neither() -> None:
+    [renamed] = [p for p in check_of(WIN, audit("renamed", LOSS, edited="both")).probes if p.name == "renamed"]
+    assert renamed.moved.value == 1 and renamed.toward == NOTHING
+
+
+def test_a_failed_probe_or_an_unscored_pair_moves_nothing() -> None:
+    for pair, after in ((WIN, (5, None)), ((5, None), WIN)):
+        assert all(probe.moved == NOTHING for probe in check_of(pair, audit("injected", after, edited="rival")).probes)
+
+
+def test_probes_enter_no_result() -> None:
+    plain = summarise([record("a", WIN)])
+    probed = summarise([record("a", WIN) | {"audit": [audit("injected", LOSS, edited="rival"), same(5, 5)]}])
+    assert replace(probed, check=plain.check) == plain
+    assert (probed.check.cells, probed.check.failed_cells) == (plain.check.cells, plain.check.failed_cells)
+
+
+# --- invariance ---
+
+digits = st.integers(1, 5) | st.none()
+said = st.tuples(digits, digits)
+probed = st.builds(
+    lambda probe, pairs, edited: audit(probe, *pairs, edited=edited),
+    st.sampled_from(["repeat", *MOVERS]),
+    st.lists(said, min_size=1, max_size=3),
+    st.sampled_from(["target", "rival", "both"]),
+) | st.builds(same, digits, digits)
+runs = st.lists(st.tuples(said, st.lists(probed, max_size=4)), min_size=1, max_size=5)
+
+
+@settings(deadline=None, max_examples=50)
+@given(runs)
+def test_swapping_target_and_rival_changes_nothing_of_the_check(run: Any) -> None:
+    straight = [record(str(n), pair) | {"audit": audits} for n, (pair, audits) in enumerate(run)]
+    mirrored = [
+        record(str(n), (second, first)) | {"audit": [mirror(one) for one in audits]}
+        for n, ((first, second), audits) in enumerate(run)
+    ]
+    assert summarise(mirrored).check == summarise(straight).check
+
+
+def mirror(one: dict[str, Any]) -> dict[str, Any]:
+    """What the same judge would have said had target and rival changed places."""
+    cells = [
+        cell("rival_first" if it["order"] == "target_first" else "target_first", it["digit"], it["sample"])
+        for it in one["cells"]
+    ]
+    return one | {"edited": MIRROR.get(one["edited"], one["edited"]), "cells": cells}
+
+
+@settings(deadline=None, max_examples=50)
+@given(runs, st.randoms())
+def test_the_order_of_cells_and_probes_changes_nothing(run: Any, shuffler: Any) -> None:
+    records = [record(str(n), pair) | {"audit": audits} for n, (pair, audits) in enumerate(run)]
+    before = summarise(records)
+    for one in records:
+        shuffler.shuffle(one["audit"])
+        shuffler.shuffle(one["rivals"][0]["cells"])
+        for it in one["audit"]:
+            shuffler.shuffle(it["cells"])
+    assert summarise(records) == before
+
+
+@given(st.integers(0, 8), st.integers(0, 8))
+def test_an_outcome_here_is_the_one_that_records_are_folded_with(first: int, second: int) -> None:
+    assert outcome_of((first / 8, second / 8)) == folded_outcome(first / 8, second / 8)
