@@ -1,24 +1,39 @@
 """Rates, intervals, tests, agreement: arrays in, numbers out. Knows nothing of models, servers or files.
 
-intervals   mean_se, cluster_interval, rate_interval, wilson
-hypotheses  sign_flip_test, holm
-agreement   cohen_kappa
+intervals   mean_se, cluster_se, cluster_interval, rate_interval, wilson
+hypotheses  sign_flip_test, wilcoxon_pratt, sign_test, tost, minimum_detectable_effect, holm, benjamini_hochberg
+agreement   cohen_kappa, gwet_ac1, krippendorff_alpha
 summary     the records of per_task.jsonl -> Summary
 """
 
-from analyze.stats.agreement import cohen_kappa
-from analyze.stats.hypotheses import holm, sign_flip_test
+from analyze.stats.agreement import cohen_kappa, gwet_ac1, krippendorff_alpha
+from analyze.stats.hypotheses import (
+    benjamini_hochberg,
+    holm,
+    minimum_detectable_effect,
+    sign_flip_test,
+    sign_test,
+    tost,
+    wilcoxon_pratt,
+)
 from analyze.stats.intervals import Estimate, MeanSE, cluster_interval, cluster_se, mean_se, rate_interval, wilson
 
 __all__ = [
     "Estimate",
     "MeanSE",
+    "benjamini_hochberg",
     "cluster_interval",
     "cluster_se",
     "cohen_kappa",
+    "gwet_ac1",
     "holm",
+    "krippendorff_alpha",
     "mean_se",
+    "minimum_detectable_effect",
     "rate_interval",
     "sign_flip_test",
+    "sign_test",
+    "tost",
+    "wilcoxon_pratt",
     "wilson",
 ]

@@ -1,8 +1,16 @@
-"""Tests of a hypothesis: arrays in, p-values out. Knows nothing of what is compared."""
+"""Tests of a hypothesis: arrays in, p-values out. Knows nothing of what is compared.
+
+Every test wants independent values: one per cluster, not one per row.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from statistics import NormalDist
+
+from analyze.errors import UsageError
+from analyze.stats.intervals import mean_se
 
 EXACT_UP_TO = 20  # 2^20 sign vectors: 8 MB, 10 ms
 DRAWS = 10_000
@@ -37,6 +45,74 @@ def sign_flip_test(values: Sequence[float], seed: int = 0) -> float:
     return (1 + hits) / (1 + DRAWS)
 
 
+def wilcoxon_pratt(values: Sequence[float]) -> float:
+    """Return the two-sided p-value of Wilcoxon's signed-rank test that values are symmetric about 0.
+
+    Zeros (ties) are ranked with the others and then given no sign, which keeps a test with many ties from reading only
+    the few that are decided. Exact where there are few values, else by the normal approximation with its correction for
+    equal ranks: what `scipy.stats.wilcoxon` chooses. The values must be independent: pass one per cluster. No values,
+    or nothing but zeros, give 1.
+    Sources: F. Wilcoxon, Biometrics Bull. 1 (1945) 80-83; J. W. Pratt, JASA 54 (1959) 655-667 for the zeros.
+    """
+    import numpy as np
+    from scipy.stats import wilcoxon  # type: ignore[import-untyped]  # SciPy ships no types
+
+    array = np.sort(np.round(np.asarray(values, dtype=float), 12))  # what rounding tells apart has one rank
+    if not array.any():
+        return 1.0
+    return float(wilcoxon(array, zero_method="pratt").pvalue)
+
+
+def sign_test(values: Sequence[float]) -> float:
+    """Return the two-sided p-value that positive and negative values are equally likely; zeros are left out.
+
+        p = min(1, 2 · P(X <= min(n₊, n₋)))          X binomial(n₊ + n₋, ½)
+
+    Source: W. J. Dixon, A. M. Mood, JASA 41 (1946) 557-566. The values must be independent: pass one per cluster.
+    """
+    from scipy.special import bdtr  # type: ignore[import-untyped]
+
+    positive, negative = sum(value > 0 for value in values), sum(value < 0 for value in values)
+    return min(1.0, 2 * float(bdtr(min(positive, negative), positive + negative, 0.5)))
+
+
+def tost(values: Sequence[float], margin: float) -> float:
+    """Return the p-value of two one-sided t tests that the mean of `values` lies outside ±margin.
+
+        p = max(P(T >= (x̄ + margin)/SE), P(T <= (x̄ − margin)/SE))          T Student's with n − 1 degrees of freedom
+
+    Below 0.05 just where the 90 % t interval lies within the margin: equality shown, which a test that merely found no
+    difference does not. The values must be independent, one per cluster, and measured from equality
+    (a score less 0.5, a paired difference). Fewer than two, or no spread at all, give 1: nothing tells then how much
+    the next one may vary. Source: D. J. Schuirmann, J. Pharmacokinet. Biopharm. 15 (1987) 657-680.
+
+    Raises UsageError for a margin that is not above 0.
+    """
+    from scipy.special import stdtr
+
+    if not margin > 0:
+        raise UsageError(f"a margin of {margin} leaves nothing to be equal within", cure="give a margin above 0")
+    estimate = mean_se(values)
+    if not estimate.se > 0:  # NaN too
+        return 1.0
+    nearest = (abs(estimate.mean) - margin) / estimate.se  # the side that is harder to rule out
+    return float(stdtr(estimate.n - 1, nearest))
+
+
+def minimum_detectable_effect(sd: float, clusters: int, *, power: float = 0.8, level: float = 0.95) -> float:
+    """Return the smallest difference of a mean that so many clusters show with this power.
+
+        (z(½ + level/2) + z(power)) · σ/√C          = 2.8 · σ/√C for 80 % power at a two-sided 5 %
+
+    `sd` is the standard deviation of a cluster's mean. Source: H. S. Bloom, Eval. Rev. 19 (1995) 547-556.
+    Raises UsageError for no clusters.
+    """
+    if clusters < 1:
+        raise UsageError("nothing can be detected without a cluster", cure="score at least one task")
+    normal = NormalDist()
+    return (normal.inv_cdf(0.5 + level / 2) + normal.inv_cdf(power)) * sd / math.sqrt(clusters)
+
+
 def holm(pvalues: Sequence[float]) -> list[float]:
     """Return the p-values adjusted for their number by Holm's step-down rule, in the order given.
 
@@ -51,3 +127,16 @@ def holm(pvalues: Sequence[float]) -> list[float]:
         running = max(running, min(1.0, (count - rank) * pvalues[index]))
         adjusted[index] = running
     return adjusted
+
+
+def benjamini_hochberg(pvalues: Sequence[float]) -> list[float]:
+    """Return the p-values adjusted to bound the share of false discoveries, in the order given.
+
+        p̃(i) = min over j >= i of min(1, m/j · p(j))          p(1) <= … <= p(m)
+
+    Holm bounds the chance of even one false finding; this bounds their share, and so is for exploring. Source:
+    Y. Benjamini, Y. Hochberg, J. R. Stat. Soc. B 57 (1995) 289-300.
+    """
+    from scipy.stats import false_discovery_control
+
+    return [float(adjusted) for adjusted in false_discovery_control(pvalues)] if len(pvalues) else []

@@ -1,4 +1,4 @@
-"""Tests of hypotheses and agreement, held against numbers worked out by hand or by other libraries."""
+"""Tests of hypotheses, held against published examples and against other ways to work them out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analyze.errors import UsageError
-from analyze.stats import cohen_kappa, holm, sign_flip_test
+from analyze.stats import (
+    benjamini_hochberg,
+    cluster_interval,
+    holm,
+    minimum_detectable_effect,
+    sign_flip_test,
+    sign_test,
+    tost,
+    wilcoxon_pratt,
+)
+
+DARWIN = [6, 8, 14, 16, 23, 24, 28, 29, 41, -48, 49, 56, 60, -67, 75]
+"""Differences in height of cross- and self-fertilised maize (The Effects of Cross and Self-fertilisation, 1876)."""
+
+THROMBOLYSIS = [0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459, 0.324, 0.4262, 0.5719, 0.6528]
+THROMBOLYSIS += [0.759, 1.0]
+"""The 15 p-values of Benjamini and Hochberg's own example (1995, section 4.1)."""
 
 
 @given(st.lists(st.sampled_from([-0.5, -0.25, 0.0, 0.125, 0.25, 0.5]), min_size=1, max_size=8))
@@ -59,16 +75,86 @@ def test_an_adjusted_p_value_is_never_smaller_and_keeps_the_ranks(pvalues: list[
     assert by_rank == sorted(by_rank)
 
 
-def test_kappa_is_agreement_beyond_chance() -> None:
-    a = ["y"] * 25 + ["n"] * 25
-    b = ["y"] * 20 + ["n"] * 5 + ["y"] * 10 + ["n"] * 15
-    assert cohen_kappa(a, b) == pytest.approx(0.4)  # the worked example of the usual textbooks
-    assert cohen_kappa(a, a) == 1
-    assert cohen_kappa(["y", "n"], ["n", "y"]) == -1
+def test_benjamini_and_hochberg_find_four_where_holm_finds_three() -> None:
+    assert sum(p <= 0.05 for p in benjamini_hochberg(THROMBOLYSIS)) == 4
+    assert sum(p <= 0.05 for p in holm(THROMBOLYSIS)) == 3
+    assert benjamini_hochberg(THROMBOLYSIS)[3] == pytest.approx(0.0095 * 15 / 4)
+    assert benjamini_hochberg([]) == []
 
 
-def test_kappa_has_no_value_where_nothing_could_disagree() -> None:
-    assert cohen_kappa([], []) is None
-    assert cohen_kappa(["y", "y"], ["y", "y"]) is None
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=10), st.randoms())
+def test_adjusting_follows_the_p_values_wherever_they_stand(pvalues: list[float], shuffler: random.Random) -> None:
+    order = list(range(len(pvalues)))
+    shuffler.shuffle(order)
+    for adjust in (holm, benjamini_hochberg):
+        adjusted = adjust(pvalues)
+        assert adjust([pvalues[i] for i in order]) == pytest.approx([adjusted[i] for i in order])
+        assert all(before <= after + 1e-12 and after <= 1 for before, after in zip(pvalues, adjusted, strict=True))
+    pairs = zip(benjamini_hochberg(pvalues), holm(pvalues), strict=True)
+    assert all(exploring <= strict + 1e-12 for exploring, strict in pairs)
+
+
+def test_fishers_maize_has_the_published_p_values() -> None:
+    assert wilcoxon_pratt(DARWIN) == pytest.approx(0.041259765625)  # exact; the example of SciPy's documentation
+    assert sign_flip_test(DARWIN) == 1726 / 2**15  # Fisher, The Design of Experiments, section 21: 5.267 %
+    assert sign_test(DARWIN) == pytest.approx(2 * (1 + 15 + 105) / 2**15)
+
+
+@given(st.lists(st.sampled_from([-0.5, -0.25, 0.0, 0.25, 0.5]), min_size=1, max_size=8))
+def test_the_signed_rank_test_counts_every_sign_vector_and_ranks_zeros(values: list[float]) -> None:
+    ranks = [sum(abs(b) < abs(a) for b in values) + (sum(abs(b) == abs(a) for b in values) + 1) / 2 for a in values]
+    ranks = [rank if value else 0 for rank, value in zip(ranks, values, strict=True)]
+    signs = [(value > 0) - (value < 0) for value in values]
+    observed = abs(sum(rank * sign for rank, sign in zip(ranks, signs, strict=True)))
+    sums = [
+        abs(sum(rank * sign for rank, sign in zip(ranks, vector, strict=True)))
+        for vector in product((1, -1), repeat=len(values))
+    ]
+    exact = sum(total >= observed - 1e-9 for total in sums) / len(sums)
+    assert wilcoxon_pratt(values) == pytest.approx(exact)
+
+
+@given(st.lists(st.sampled_from([n / 8 for n in range(-4, 5)]), max_size=70), st.randoms())
+def test_ranks_and_signs_are_blind_to_order_and_to_which_side_is_called_which(
+    values: list[float], shuffler: random.Random
+) -> None:
+    shuffled = list(values)
+    shuffler.shuffle(shuffled)
+    for test in (wilcoxon_pratt, sign_test):
+        assert 0 < test(values) <= 1
+        assert test(shuffled) == test(values)
+        assert test([-value for value in values]) == pytest.approx(test(values))
+
+
+def test_nothing_but_ties_is_evidence_of_nothing() -> None:
+    for values in ([], [0.0], [0.0] * 60):
+        assert wilcoxon_pratt(values) == sign_test(values) == 1
+
+
+@given(st.lists(st.floats(-0.5, 0.5), min_size=2, max_size=30), st.floats(0.01, 0.5))
+def test_equal_is_claimed_where_the_90_percent_interval_lies_within_the_margin(
+    values: list[float], margin: float
+) -> None:
+    interval, p_value = cluster_interval(values, range(len(values)), level=0.9), tost(values, margin)
+    assert tost([-value for value in values], margin) == p_value
+    assert interval.low is not None and interval.high is not None
+    if interval.low < interval.high:
+        inside = min(interval.low + margin, margin - interval.high)
+        assert abs(inside) < 1e-9 or (inside > 0) == (p_value < 0.05)
+    else:
+        assert p_value == 1  # no spread was seen: nothing says how much there is
+
+
+def test_too_few_values_show_no_equality() -> None:
+    assert tost([], 0.05) == tost([0.0], 0.05) == tost([0.0, 0.0], 0.05) == 1
     with pytest.raises(UsageError):
-        cohen_kappa(["y"], [])
+        tost([0.1, 0.2], 0.0)
+
+
+def test_76_tasks_show_a_tenth_and_300_a_twentieth() -> None:
+    """The spread of a task's mean score on real verdicts is 0.31."""
+    assert minimum_detectable_effect(0.31, 76) == pytest.approx(0.1, abs=0.001)
+    assert minimum_detectable_effect(0.31, 300) == pytest.approx(0.05, abs=0.001)
+    assert minimum_detectable_effect(1.0, 1) == pytest.approx(2.8016, abs=1e-4)
+    with pytest.raises(UsageError):
+        minimum_detectable_effect(0.31, 0)
