@@ -1,7 +1,8 @@
 """What the files of a run tell, whole or not, while it goes on or long after. Changes nothing and takes no lock.
 
-    failures, answers ──> how each row that failed has ended ──> answers: counted ──> what still fails: counted, shown
-Memory holds 16 bytes for each row that has failed, none for the others.
+    failures, answers ──> answers: counted ──┬──> counts by kind and server ──> an example of each kind
+                     └──> who failed, and how ┘
+Memory holds 16 bytes for each row that has failed, none for the others. 2 us a line, of answers and of failures.
 """
 
 from __future__ import annotations
@@ -10,25 +11,36 @@ import os
 import re
 import socket
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import orjson
 
-from analyze.records import Failure
-from analyze.runs.journal import FIRST_BYTES, decode, heading
-from analyze.runs.seen import Seen, short
+from analyze.records import FAILURE_KINDS, Answer, Failure
+from analyze.runs.index import Index
+from analyze.runs.journal import FIRST_BYTES, READ_BYTES, decode, heading
 from analyze.runs.tally import Tally
+
+AT_ONCE = 4096  # lines: rows are looked up together, at a tenth of the price
 
 _ANSWERED = b',"error":null,'
 _ASKED = b',"asked":"'
 _USAGE = b'"usage":{'
 _PROMPT = re.compile(rb'"prompt_tokens":(\d+)[,}]')
 _COMPLETION = re.compile(rb'"completion_tokens":(\d+)[,}]')
+_FAILED = re.compile(
+    rb'\{"id":"batch_req_[0-9a-f]{24}","custom_id":"([^"\\]*)",(?:"row":"([^"\\]*)",)?'
+    rb'"error":\{"code":"([a-z_]+)","message":'
+).match
+_WHERE = re.compile(rb',"asked":"[0-9a-f]*","instance":(?:null|"([^"\\]*)"),').match
 
 _UNREADABLE = (ValueError, KeyError, TypeError, AttributeError)
+
+_ANSWERED_SINCE = 0
 
 
 @dataclass(slots=True)
@@ -44,28 +56,29 @@ class Survey:
 
 def survey(answers: Path, failures: Path | None = None) -> Survey:
     """Read a journal of one file or two. What cannot be read of it is counted, a missing file is empty."""
-    found, ended = Survey(), Seen()
-    with_failures = []
-    for path in [answers] if failures is None else [failures, answers]:
-        has_failures = False
-        for line in _lines(path, found):
-            try:
-                has_failures |= _look_at(line, found.tally, ended)
-            except _UNREADABLE:
-                found.foreign += 1
-        with_failures += [path] * has_failures
-    for path in with_failures:
-        for line in _lines(path, found):
-            if _ANSWERED not in line:
-                with suppress(*_UNREADABLE):
-                    _count_failure(line, found, ended)
+    found = Survey()
+    failed = _Failed()
+    paths = [answers] if failures is None else [failures, answers]
+    for path in paths:
+        lines = _lines(path, found)
+        while chunk := [*islice(lines, AT_ONCE)]:
+            if ends := [*_ends_of(chunk, found, failed)]:
+                failed.note(ends)
+    for kind, instance, count in failed.counts():
+        found.tally.add_failures(kind, instance, count)
+    wanted = set(found.tally.failed)
+    for path in paths:
+        if wanted:
+            _find_examples(_lines(path, found), wanted, found, failed)
+    for kind in wanted:  # such lines begin and end as ours do, and cannot be read
+        found.foreign += found.tally.failed.pop(kind)
     return found
 
 
 def _lines(path: Path, found: Survey) -> Iterator[bytes]:
     """Yield the whole lines of a file. What a power cut has left as zeros is none."""
     try:
-        file = open(path, "rb")  # noqa: SIM115 - closed below; a missing file is not an error
+        file = open(path, "rb", READ_BYTES)  # noqa: SIM115 - closed below; a missing file is not an error
     except FileNotFoundError:
         return
     with file:
@@ -77,26 +90,91 @@ def _lines(path: Path, found: Survey) -> Iterator[bytes]:
                 yield line
 
 
-def _look_at(line: bytes, tally: Tally, ended: Seen) -> bool:
-    """Count an answer; note a failure, or the answer that makes up for one. Return whether it is a failure."""
-    if not line.startswith(FIRST_BYTES):
-        raise ValueError("not written by a run of ours")
-    answer = _answer_of(line)
-    if answer is not None:
-        tally.add_answer(*answer)
-        if ended:
-            row_id, asked, _ = heading(line)
-            if ended.failed(row_id) is not None:
-                ended.note(row_id, asked, None)
-        return False
-    outcome = decode(line)
-    if isinstance(outcome, Failure):
-        ended.note(outcome.id, short(outcome.asked), outcome.kind)
-        return True
-    tally.add(outcome)
-    if ended.failed(outcome.id) is not None:
-        ended.note(outcome.id, short(outcome.asked), None)
-    return False
+class _Failed:
+    """The rows that have failed: how, and at which server, in one number each; and how many each such number has.
+
+    An answer beats a failure. Rows that were only ever answered are not kept.
+    """
+
+    def __init__(self) -> None:
+        self._by_row = Index()
+        self._numbers: dict[tuple[str, str | None], int] = {}  # from 1
+        self._counts: Counter[int] = Counter()
+
+    def __bool__(self) -> bool:
+        """Whether any row has failed, ever."""
+        return bool(self._numbers)
+
+    def number(self, kind: str, instance: str | None) -> int:
+        """Return the number of a failure. Raises ValueError for a kind that there is none of."""
+        number = self._numbers.get((kind, instance))
+        if number is None:
+            if kind not in FAILURE_KINDS:
+                raise ValueError(f"{kind!r} is no kind of failure")
+            number = self._numbers[kind, instance] = len(self._numbers) + 1
+        return number
+
+    def note(self, ends: Sequence[tuple[str, int]]) -> None:
+        """Take note of how rows have ended, in this order, later than all before: by the number of a failure, or
+        `_ANSWERED_SINCE`."""
+        rows = [row for row, _ in ends]
+        known = dict(zip(rows, self._by_row.get_many(rows), strict=True))
+        changed: dict[str, int] = {}
+        for row, number in ends:
+            before = known[row]
+            if before == _ANSWERED_SINCE or (before is None and number == _ANSWERED_SINCE):
+                continue
+            if before is not None:
+                self._counts[before] -= 1
+            self._counts[number] += number != _ANSWERED_SINCE
+            known[row] = changed[row] = number
+        self._by_row.update(changed.keys(), changed.values())
+
+    def counts(self) -> Iterator[tuple[str, str | None, int]]:
+        """Yield how many rows still fail, by kind and server."""
+        for (kind, instance), number in self._numbers.items():
+            if count := self._counts[number]:
+                yield kind, instance, count
+
+    def fails_by(self, row: str, kind: str) -> bool:
+        """Whether a row still fails, and in this way."""
+        number = self._by_row.get(row)
+        return any(found[0] == kind and number == its for found, its in self._numbers.items())
+
+
+def _ends_of(lines: Iterable[bytes], found: Survey, failed: _Failed) -> Iterator[tuple[str, int]]:
+    """Count the answers; yield how each row ended that has failed, or may have before it was answered."""
+    for line in lines:
+        try:
+            if not line.startswith(FIRST_BYTES):
+                raise ValueError("not written by a run of ours")
+            if (failure := _failure_of(line)) is not None:
+                row, kind, instance = failure
+                yield row, failed.number(kind, instance)
+            elif (answer := _answer_of(line)) is not None:
+                found.tally.add_answer(*answer)
+                if failed:
+                    yield heading(line)[0], _ANSWERED_SINCE
+            else:
+                outcome = decode(line)
+                if isinstance(outcome, Answer):
+                    found.tally.add(outcome)
+                    yield outcome.id, _ANSWERED_SINCE
+                else:
+                    yield outcome.id, failed.number(outcome.kind, outcome.instance)
+        except _UNREADABLE:
+            found.foreign += 1
+
+
+def _failure_of(line: bytes) -> tuple[str, str, str | None] | None:
+    """Return row, kind and instance of a failure without reading all of it; None where it must be, or is none."""
+    begin = _FAILED(line)
+    where = begin and _WHERE(line, line.find(_ASKED, begin.end()))
+    if not (begin and where and line.endswith(b"}\n")):
+        return None
+    custom_id, row, kind = begin.groups()
+    instance = where[1]
+    return (custom_id if row is None else row).decode(), kind.decode(), None if instance is None else instance.decode()
 
 
 def _answer_of(line: bytes) -> tuple[str | None, int, int, float] | None:
@@ -120,12 +198,21 @@ def _answer_of(line: bytes) -> tuple[str | None, int, int, float] | None:
     return rest["instance"], prompt, completion, rest["latency_s"]
 
 
-def _count_failure(line: bytes, found: Survey, ended: Seen) -> None:
-    outcome = decode(line)
-    if isinstance(outcome, Failure) and ended.failed(outcome.id) == outcome.kind:
-        ended.note(outcome.id, short(outcome.asked), None)  # counted: other lines of this row are older, or the same
-        found.tally.add(outcome)
-        found.examples.setdefault(outcome.kind, outcome)
+def _find_examples(lines: Iterable[bytes], wanted: set[str], found: Survey, failed: _Failed) -> None:
+    """Look for a failure of each kind whose row still fails in that way; take from `wanted` what is found."""
+    for line in lines:
+        if _ANSWERED in line:
+            continue
+        with suppress(*_UNREADABLE):
+            told = _failure_of(line)
+            if told is not None and told[1] not in wanted:
+                continue
+            outcome = decode(line)
+            if isinstance(outcome, Failure) and outcome.kind in wanted and failed.fails_by(outcome.id, outcome.kind):
+                found.examples[outcome.kind] = outcome
+                wanted.discard(outcome.kind)
+                if not wanted:
+                    return
 
 
 # -- who writes to it --------------------------------------------------------------------------------------------------

@@ -40,9 +40,12 @@ class Tally:
         if isinstance(outcome, Answer):
             self.add_answer(outcome.instance, *tokens_of(outcome.body.get("usage") or {}), outcome.latency_s)
             return
-        self.failed[outcome.kind] += 1
-        if outcome.instance is not None:
-            self._share(outcome.instance).failures += 1
+        self.add_failures(outcome.kind, outcome.instance)
+
+    def add_failures(self, kind: str, instance: str | None, count: int = 1) -> None:
+        self.failed[kind] += count
+        if instance is not None:
+            self._share(instance).failures += count
 
     def add_answer(self, instance: str | None, prompt_tokens: int, completion_tokens: int, latency_s: float) -> None:
         self.ok += 1

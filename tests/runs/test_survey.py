@@ -93,6 +93,29 @@ def test_what_is_told_of_a_journal_is_what_reading_all_of_it_would_tell(failed: 
     assert (found.foreign, found.is_torn) == (0, False)
 
 
+@given(st.lists(failures | answers, max_size=30), st.integers(1, 5))
+def test_a_row_counts_once_however_often_it_failed_before_it_was_answered(
+    outcomes: list[Answer | Failure], at_once: int
+):
+    last: dict[str, Answer | Failure] = {}
+    written = []
+    for outcome in outcomes:
+        if not isinstance(last.get(outcome.id), Answer):
+            last[outcome.id] = outcome
+            written.append(encode(outcome))
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("analyze.runs.survey.AT_ONCE", at_once)
+        path = Path(folder, "j.jsonl")
+        path.write_bytes(b"".join(written))
+        found = survey(path)
+    failed = [outcome for outcome in last.values() if isinstance(outcome, Failure)]
+    assert (found.tally.ok, found.foreign) == (len(last) - len(failed), 0)
+    assert found.tally.failed == Counter(failure.kind for failure in failed)
+    by_server = Counter(failure.instance for failure in failed if failure.instance)
+    assert Counter({url: share.failures for url, share in found.tally.shares.items() if share.failures}) == by_server
+    assert {example.id for example in found.examples.values()} <= {failure.id for failure in failed}
+
+
 def old_line(outcome: Answer | Failure) -> bytes:
     """Return a line as version 0.1 wrote it."""
     record = json.loads(encode(outcome))
@@ -119,6 +142,14 @@ def test_what_no_run_of_ours_wrote_is_counted_and_passed_over(tmp_path):
     path.write_bytes(encode(answer("a")) + foreign + encode(answer("b")))
     found = survey(path)
     assert (found.tally.ok, found.foreign, found.is_torn) == (2, 4, False)
+
+
+def test_a_failure_that_is_damaged_in_its_middle_is_no_line_of_ours(tmp_path):
+    path = tmp_path / "a.jsonl"
+    line = encode(Failure("a", "0" * 64, "server", "HTTP 500", "http://h:1/v1", 1))
+    path.write_bytes(line.replace(b"HTTP 500", b"HTTP" + bytes([1]) + b"500"))
+    found = survey(path)
+    assert (found.tally.failed.total(), found.examples, found.foreign) == (0, {}, 1)
 
 
 def test_a_line_that_is_being_written_is_no_line_yet(tmp_path):
