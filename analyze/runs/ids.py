@@ -44,10 +44,11 @@ def fields_of(item: ChatRequest | Mapping[str, Any]) -> Fields:
     A line of an OpenAI batch file (`custom_id` instead of `id`) is one of these. Raises ValueError naming what is
     missing or wrong.
     """
-    if isinstance(item, ChatRequest):
-        item = {"id": item.id, "group": item.group, "body": item.body()}
-    if not isinstance(item, Mapping):
-        raise ValueError(f"a request is a ChatRequest or an object with a body, not {type(item).__name__}")
+    if type(item) is not dict:  # asked first: nearly all are, and asking for a Mapping takes half of the time in here
+        if isinstance(item, ChatRequest):
+            item = {"id": item.id, "group": item.group, "body": item.body()}
+        if not isinstance(item, Mapping):
+            raise ValueError(f"a request is a ChatRequest or an object with a body, not {type(item).__name__}")
     own, group = item.get("custom_id", item.get("id")), item.get("group")
     url, body = item.get("url"), item.get("body")
     url = CHAT_URL if url is None else url
