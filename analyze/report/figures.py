@@ -14,10 +14,11 @@ from analyze.report.numbers import percent
 from analyze.report.style import NARROW_PX, WIDE_PX
 from analyze.report.svg import Drawing
 from analyze.report.texts import TEXTS
-from analyze.report.words import IssueCount
+from analyze.report.words import issue_label
 
 if TYPE_CHECKING:
-    from analyze.stats.summary import RivalSummary, Summary
+    from analyze.stats.issues import IssueCount
+    from analyze.stats.summary import Result, Summary
 
 # Issues and rivals a chart has room for; its table has them all.
 MOST_ISSUES = 12
@@ -36,7 +37,7 @@ class Figure:
     narrow: Drawing
 
 
-def figures(summary: Summary, issues: Sequence[IssueCount], lang: Lang) -> list[Figure]:
+def figures(summary: Summary, lang: Lang) -> list[Figure]:
     """Return the charts that this run has numbers for, in the order in which a page shows them."""
     if summary.overall.win_rate.value is None:
         return []
@@ -47,8 +48,8 @@ def figures(summary: Summary, issues: Sequence[IssueCount], lang: Lang) -> list[
     ]
     if summary.dimensions:
         drawn.append(_figure("dimensions", lambda width: _dimensions(summary, lang, width)))
-    if issues:
-        drawn.append(_figure("issues", lambda width: _issues(issues[:MOST_ISSUES], lang, width)))
+    if summary.issues:
+        drawn.append(_figure("issues", lambda width: _issues(summary.issues[:MOST_ISSUES], lang, width)))
     return drawn
 
 
@@ -56,7 +57,7 @@ def _figure(name: str, draw: Callable[[int], Drawing]) -> Figure:
     return Figure(name, draw(WIDE_PX), draw(NARROW_PX))
 
 
-def _rows(summary: Summary, lang: Lang) -> list[tuple[str, RivalSummary]]:
+def _rows(summary: Summary, lang: Lang) -> list[tuple[str, Result]]:
     rivals = [(rival.author, rival) for rival in summary.rivals[:MOST_RIVALS]]
     return rivals if len(rivals) == 1 else [(TEXTS[lang]["overall"], summary.overall), *rivals]
 
@@ -96,8 +97,9 @@ def _score(summary: Summary, lang: Lang, width: int) -> Drawing:
 def _dimensions(summary: Summary, lang: Lang, width: int) -> Drawing:
     rows = []
     for name in DIMENSIONS:
-        estimate = summary.dimensions.get(name)
-        if estimate is not None:
+        dimension = summary.dimensions.get(name)
+        if dimension is not None:
+            estimate = dimension.overall.score
             label = DIMENSION_LABELS[lang][name]
             rows.append(Point(label, estimate.value, estimate.low, estimate.high, score_text(estimate)))
     return dots(rows, ends=_sides(lang), label=TEXTS[lang]["dimensions_label"], width=width)
@@ -107,7 +109,7 @@ def _issues(issues: Sequence[IssueCount], lang: Lang, width: int) -> Drawing:
     t = TEXTS[lang]
     rows = [
         Twin(
-            issue.label(lang),
+            issue_label(issue.code, lang),
             issue.target / issue.pairs,
             issue.rival / issue.pairs,
             f"{percent(issue.target / issue.pairs)} · {percent(issue.rival / issue.pairs)}",

@@ -21,6 +21,7 @@ from analyze.report.numbers import percent
 from analyze.report.runinfo import instance_rows, run_rows
 from analyze.report.safe import code_span, markdown
 from analyze.report.texts import TEXTS
+from analyze.report.words import issue_label
 
 if TYPE_CHECKING:
     from analyze.report.material import Material
@@ -89,7 +90,7 @@ def _outcomes(material: Material) -> list[str]:
 def _dimensions(material: Material) -> Iterable[Sequence[str]]:
     t, found = TEXTS[material.lang], material.summary.dimensions
     rows = [
-        (DIMENSION_LABELS[material.lang][name], score_text(found[name]), str(found[name].n))
+        (DIMENSION_LABELS[material.lang][name], score_text(found[name].overall.score), str(found[name].overall.score.n))
         for name in DIMENSIONS
         if name in found
     ]
@@ -100,12 +101,16 @@ def _dimensions(material: Material) -> Iterable[Sequence[str]]:
 
 def _issues(material: Material) -> Iterable[Sequence[str]]:
     t = TEXTS[material.lang]
-    if not material.issues:
+    if not material.summary.issues:
         return
     yield [f"## {t['issues']}"]
     rows = [
-        (markdown(issue.label(material.lang)), percent(issue.target / issue.pairs), percent(issue.rival / issue.pairs))
-        for issue in material.issues[:_MOST_ISSUES]
+        (
+            markdown(issue_label(issue.code, material.lang)),
+            percent(issue.target / issue.pairs),
+            percent(issue.rival / issue.pairs),
+        )
+        for issue in material.summary.issues[:_MOST_ISSUES]
     ]
     yield _table((t["h_issue"], markdown(target_name(material.summary, t)), t["rivals"]), rows)
 

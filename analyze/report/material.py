@@ -18,7 +18,7 @@ from analyze.report.fonts import find_font
 from analyze.report.reading import Recorded, read_run
 from analyze.report.svg import Drawing, Text, titled
 from analyze.report.texts import TEXTS
-from analyze.report.words import IssueCount, Word, issue_counts, words_of
+from analyze.report.words import Word, words_of
 
 if TYPE_CHECKING:
     from analyze.stats.summary import Summary
@@ -31,7 +31,6 @@ class Material:
     recorded: Recorded
     lang: Lang
     summary: Summary
-    issues: list[IssueCount]
     figures: list[Figure]
     words: Mapping[Lang, list[Word]]
     clouds: Mapping[Lang, Cloud | None]
@@ -44,7 +43,6 @@ class Material:
 
         recorded = read_run(run_dir)
         summary = summarise(recorded.tasks)
-        issues = issue_counts(recorded.tasks)
         # Without a model the free text is sentences of this program's own: their words say nothing about the code.
         free_text = recorded.run.get("engine") != "measured"
         words = {each: words_of(recorded.tasks, each, free_text=free_text) for each in LANGS}
@@ -52,8 +50,7 @@ class Material:
             recorded=recorded,
             lang=lang,
             summary=summary,
-            issues=issues,
-            figures=figures(summary, issues, lang),
+            figures=figures(summary, lang),
             words=words,
             clouds={each: lay_out(words[each], font_path) for each in LANGS},
             font_path=font_path,

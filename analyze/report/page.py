@@ -36,6 +36,7 @@ from analyze.report.style import CODE_STACK, FONT_STACK, css_inks, css_variables
 from analyze.report.svg import inline
 from analyze.report.taskview import anchor, task_view
 from analyze.report.texts import TEXTS
+from analyze.report.words import issue_label
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -89,7 +90,9 @@ def _verdict_parts(material: Material, t: Mapping[str, str]) -> Parts:
         "most_rivals": MOST_RIVALS,
         "check_lines": lines,
         "check_state": check_state(lines),
-        "dimensions": [(labels[name], summary.dimensions[name]) for name in DIMENSIONS if name in summary.dimensions],
+        "dimensions": [
+            (labels[name], summary.dimensions[name].overall.score) for name in DIMENSIONS if name in summary.dimensions
+        ],
         "authors": facts_per_author(tasks),
         "win_rates": {rival.author: rival.win_rate for rival in summary.rivals},
         "contradictions": contradictions(tasks),
@@ -109,7 +112,7 @@ def _word_parts(material: Material, t: Mapping[str, str]) -> Parts:
     # The reader's own language first.
     langs = sorted(LANGS, key=lambda lang: lang != material.lang)
     return {
-        "issues": [(issue, issue.label(material.lang)) for issue in material.issues],
+        "issues": [(issue, issue_label(issue.code, material.lang)) for issue in material.summary.issues],
         "most_issues": MOST_ISSUES,
         "phrase_lists": lists if any(entry["phrases"] for entry in lists) else [],
         "clouds": [_cloud(material, lang, t) for lang in langs],

@@ -10,7 +10,7 @@ from analyze.report.safe import spreadsheet
 
 if TYPE_CHECKING:
     from analyze.stats.intervals import Estimate
-    from analyze.stats.summary import RivalSummary, Summary
+    from analyze.stats.summary import Result, Summary
 
 COLUMNS = (
     "target",
@@ -42,7 +42,7 @@ def summary_csv(summary: Summary) -> bytes:
     return buffer.getvalue().encode("utf-8-sig")
 
 
-def _cells(target: str | None, row: RivalSummary) -> list[str | int]:
+def _cells(target: str | None, row: Result) -> list[str | int]:
     counts = [row.pairs, row.wins, row.ties_true, row.ties_weak, row.ties_conflict, row.losses, row.unscored]
     return [
         spreadsheet(target or ""),

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analyze.judge.issues import ISSUES
 from analyze.judge.labels import DIMENSION_LABELS, DIMENSIONS
 from analyze.lang import Lang
 from analyze.report.highlight import highlighted
@@ -15,6 +14,7 @@ from analyze.report.numbers import NONE, score
 from analyze.report.reading import Record
 from analyze.report.safe import cut
 from analyze.report.texts import TEXTS
+from analyze.report.words import issue_label
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -169,14 +169,9 @@ def _named(rival: Record, lang: Lang) -> Iterator[tuple[str, tuple[str, ...], tu
         found = rival.get(kind) or {}
         target, other = _phrases(found.get("target", ())), _phrases(found.get("rival", ()))
         if kind == "issues":
-            target, other = (tuple(_issue_label(code, lang) for code in side) for side in (target, other))
+            target, other = (tuple(issue_label(code, lang) for code in side) for side in (target, other))
         if target or other:
             yield TEXTS[lang][kind], target, other
-
-
-def _issue_label(code: str, lang: Lang) -> str:
-    label = ISSUES.get(code)
-    return code if label is None else str(getattr(label, lang))
 
 
 def _phrases(phrases: Sequence[str]) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 from analyze.judge.issues import ISSUES
 from analyze.lang import Lang
 from analyze.report.reading import Record
+from analyze.stats.issues import IssueCount, count_issues
 
 if TYPE_CHECKING:
     from rjieba import Jieba
@@ -43,19 +44,10 @@ class Word:
         return self.kind != "word"
 
 
-@dataclass(frozen=True, slots=True)
-class IssueCount:
-    """In how many of the `pairs` judged comparisons an issue was named for the target, for the rival, for either."""
-
-    code: str
-    target: int
-    rival: int
-    either: int
-    pairs: int
-
-    def label(self, lang: Lang) -> str:
-        label = ISSUES.get(self.code)
-        return self.code if label is None else getattr(label, lang)
+def issue_label(code: str, lang: Lang) -> str:
+    """Return the name of an issue; a code of another version is its own."""
+    label = ISSUES.get(code)
+    return code if label is None else str(getattr(label, lang))
 
 
 def judged(tasks: Iterable[Record]) -> Iterator[tuple[Record, Record]]:
@@ -66,26 +58,10 @@ def judged(tasks: Iterable[Record]) -> Iterator[tuple[Record, Record]]:
                 yield task, rival
 
 
-def issue_counts(tasks: Iterable[Record]) -> list[IssueCount]:
-    """Count the judged issues, the most frequent first."""
-    of_target: Counter[str] = Counter()
-    of_rival: Counter[str] = Counter()
-    of_either: Counter[str] = Counter()
-    pairs = 0
-    for _, rival in judged(tasks):
-        pairs += 1
-        issues = rival.get("issues") or {}
-        target_has, rival_has = set(issues.get("target", ())), set(issues.get("rival", ()))
-        of_target.update(target_has)
-        of_rival.update(rival_has)
-        of_either.update(target_has | rival_has)
-    counts = [IssueCount(code, of_target[code], of_rival[code], n, pairs) for code, n in of_either.items()]
-    return sorted(counts, key=lambda count: (-count.either, count.code))
-
-
 def words_of(tasks: Sequence[Record], lang: Lang, *, free_text: bool = True) -> list[Word]:
     """Return issues, then (with `free_text`) words of what was written in `lang`, each the most frequent first."""
-    tags = [Word(count.label(lang), count.either, _kind(count)) for count in issue_counts(tasks)]
+    named = count_issues(rival.get("issues") or {} for _, rival in judged(tasks))
+    tags = [Word(issue_label(count.code, lang), count.either, _kind(count)) for count in named]
     counts: Counter[str] = Counter()
     for _, rival in judged(tasks) if free_text else ():
         counts.update({word for text in _free_texts(rival) for word in tokens(text, lang)})

@@ -138,27 +138,44 @@ def rate(hits: Iterable[tuple[float, Hashable]]) -> Estimate:
     return rate_interval([hit for hit, _ in observed], [cluster for _, cluster in observed])
 
 
-def over_tasks(scores: Iterable[tuple[Pair, float]]) -> Estimate:
-    """Return the mean over tasks of the task's mean score; `n` counts pairs.
-
-    So a task with many rivals counts as much as one with few.
-    """
-    means = task_means(scores)
-    estimate = rate_interval([mean for mean, _, _ in means], [cluster for _, _, cluster in means])
-    return replace(estimate, n=sum(count for _, count, _ in means))
+TaskMean = tuple[float, int, Hashable]
+"""A task's mean score, how many pairs it is of, and the task's cluster."""
 
 
-def task_means(scores: Iterable[tuple[Pair, float]]) -> list[tuple[float, int, Hashable]]:
-    """Return each task's mean score, how many pairs it is of, and the task's cluster."""
+def task_means(scores: Iterable[tuple[Pair, float]]) -> list[TaskMean]:
+    """Return the mean of each task: so a task with many rivals counts as much as one with few."""
     tasks: dict[str, tuple[Hashable, list[float]]] = {}
     for pair, score in scores:
         tasks.setdefault(pair.task_id, (pair.cluster, []))[1].append(score)
     return [(fsum(values) / len(values), len(values), cluster) for cluster, values in tasks.values()]
 
 
-def cluster_sums(means: Iterable[tuple[float, int, Hashable]]) -> list[float]:
-    """Return one value a cluster for tests against one half: the sum of its tasks' deviations from it."""
-    sums: dict[Hashable, list[float]] = {}
+def over_tasks(means: Sequence[TaskMean]) -> Estimate:
+    """Return the mean over tasks, with its interval; `n` counts pairs."""
+    estimate = rate_interval([mean for mean, _, _ in means], [cluster for _, _, cluster in means])
+    return replace(estimate, n=sum(count for _, count, _ in means))
+
+
+def cluster_sums(means: Iterable[TaskMean]) -> list[float]:
+    """Return one value a cluster for tests of symmetry about one half: the sum of its tasks' deviations from it."""
+    return [fsum(deviations) for deviations in _deviations(means, 0.5)]
+
+
+def cluster_values(means: Sequence[TaskMean], equal: float = 0.5) -> list[float]:
+    """Return one value a cluster whose mean is that of all tasks, less `equal`, and whose SE is the clustered one.
+
+    y_c = x̄ + C/N · Σ_{t in c} (x_t − x̄)          C clusters, N tasks; y_c = x_t where each task is a cluster
+    """
+    deviations = _deviations(means, equal)
+    if len(deviations) == len(means):
+        return [value for [value] in deviations]
+    mean = fsum(value for values in deviations for value in values) / len(means)
+    scale = len(deviations) / len(means)
+    return [mean + scale * fsum(value - mean for value in values) for values in deviations]
+
+
+def _deviations(means: Iterable[TaskMean], equal: float) -> list[list[float]]:
+    clusters: dict[Hashable, list[float]] = {}
     for mean, _, cluster in means:
-        sums.setdefault(cluster, []).append(mean - 0.5)
-    return [fsum(values) for values in sums.values()]
+        clusters.setdefault(cluster, []).append(mean - equal)
+    return list(clusters.values())

@@ -108,6 +108,7 @@ def cell(task_id: str, author: str, order: str, value: float | None, said: str, 
         "requirements": draw.sample(words["strengths"], 2),
         "analysis": {"target": draw.choice(words["reason"]), "rival": draw.choice(words["reason"])},
         "evidence": {name: draw.choice(words["weaknesses"]) for name in DIMENSIONS},
+        "dimensions": {} if value is None else _dimensions(value, draw),
         "failure": None,
         "instance": f"http://localhost:800{draw.randint(1, 4)}/v1",
     }
@@ -115,6 +116,10 @@ def cell(task_id: str, author: str, order: str, value: float | None, said: str, 
         made |= {"reason": None, "evidence": {}, "analysis": {}, "requirements": []}
         made["failure"] = {"kind": "truncated", "message": "finish_reason is length after 2048 tokens"}
     return made
+
+
+def _dimensions(value: float, draw: random.Random) -> dict[str, float]:
+    return {name: round(4 * min(1, max(0, draw.gauss(value, 0.2)))) / 4 for name in DIMENSIONS}
 
 
 def rival(task_id: str, author: str, bias: float, language: str, said: str, draw: random.Random, *, lines: int) -> Any:
@@ -130,12 +135,16 @@ def rival(task_id: str, author: str, bias: float, language: str, said: str, draw
     words = _SAID[said]
     pick = {side: draw.sample(words["strengths"], 2) for side in ("target", "rival")}
     blame = {side: draw.sample(words["weaknesses"], 2) for side in ("target", "rival")}
+    cells = [
+        cell(task_id, author, order, value, said, draw)
+        for order, value in zip(("target_first", "rival_first"), values, strict=True)
+    ]
     made |= {
         "outcome": outcome,
         "tie_kind": kind,
         "rule": None,
         "score": mean,
-        "dimensions": {n: round(4 * min(1, max(0, draw.gauss(mean, 0.2)))) / 4 for n in DIMENSIONS} if scored else {},
+        "dimensions": {n: sum(it["dimensions"][n] for it in cells) / 2 for n in DIMENSIONS} if scored else {},
         "issues": {
             "target": draw.sample(_ISSUES, draw.randint(0, 2)),
             "rival": draw.sample(_ISSUES + _MORE_ISSUES, draw.randint(0, 3)),
@@ -145,10 +154,7 @@ def rival(task_id: str, author: str, bias: float, language: str, said: str, draw
         "strengths": pick if scored else {"target": [], "rival": []},
         "weaknesses": blame if scored else {"target": [], "rival": []},
         "flags": ["contradictory"] if draw.random() < 0.05 else [],
-        "cells": [
-            cell(task_id, author, order, value, said, draw)
-            for order, value in zip(("target_first", "rival_first"), values, strict=True)
-        ],
+        "cells": cells,
     }
     return made
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analyze.report.words import IssueCount, issue_counts, tokens, words_of
+from analyze.report.words import tokens, words_of
 
 
 def pair(**changes: Any) -> dict[str, Any]:
@@ -61,11 +61,6 @@ def test_a_text_counts_for_its_own_language_only():
 @given(st.text(max_size=200), st.sampled_from(["en", "zh"]))
 def test_any_text_can_be_cut(text: str, lang: Any):
     assert all(tokens(text, lang))
-
-
-def test_an_issue_counts_once_per_comparison_and_side():
-    named = {"target": ["crashes", "crashes"], "rival": ["crashes"]}
-    assert issue_counts(tasks(pair(issues=named), pair())) == [IssueCount("crashes", 1, 1, 1, 2)]
 
 
 def test_what_was_not_judged_has_no_words():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
+from dataclasses import astuple, replace
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from analyze.judge.folding import fold_task
 from analyze.judge.tasks import Solution, Task
 from analyze.judge.verdicts import CellFailure, Reply
 from analyze.stats import Estimate
+from analyze.stats.issues import IssueCount, count_issues
 from analyze.stats.summary import Summary, summarise
 from tests.judge.factory import task, verdict
 
@@ -58,7 +59,7 @@ def test_a_run_without_one_scored_pair_has_no_rates() -> None:
     for records in ([], [record("a", UNSCORED)]):
         summary = summarise(records)
         assert summary.overall.win_rate == Estimate(None, None, None, 0)
-        assert summary.overall.p_value is None and summary.dimensions == {}
+        assert summary.overall.tests is None and summary.dimensions == {}
         assert summary.coverage == 0 and summary.worst == (0.0, 1.0)
 
 
@@ -134,10 +135,11 @@ def test_the_correctness_verdict_is_held_against_recorded_test_results(
 
 def test_p_values_are_adjusted_for_the_number_of_rivals() -> None:
     summary = summarise([record(str(n), WIN, TRUE) for n in range(8)])
-    first, second = summary.rivals
-    assert first.p_value == 2 / 2**8 and first.p_holm == 2 * first.p_value
-    assert second.p_value == second.p_holm == 1
-    assert summary.overall.p_holm == summary.overall.p_value
+    first, second = [rival.tests for rival in summary.rivals]
+    assert first and second and summary.overall.tests
+    assert first.sign_flip == 2 / 2**8 and first.adjusted == 2 * first.sign_flip
+    assert second.sign_flip == second.adjusted == 1
+    assert summary.overall.tests.adjusted == summary.overall.tests.sign_flip
 
 
 said = st.integers(1, 5) | st.none()
@@ -170,10 +172,26 @@ def test_swapping_target_and_rival_mirrors_every_number(run: list[tuple[int | No
 def _assert_mirrored(a: Summary, b: Summary) -> None:
     assert (a.overall.wins, a.overall.losses) == (b.overall.losses, b.overall.wins)
     assert a.overall.ties_conflict == b.overall.ties_conflict and a.overall.unscored == b.overall.unscored
-    assert a.overall.p_value == b.overall.p_value
+    assert (a.overall.tests is None) == (b.overall.tests is None)
+    if a.overall.tests and b.overall.tests:
+        assert astuple(a.overall.tests) == pytest.approx(astuple(b.overall.tests), abs=1e-12)
     for one, other in ((a.overall.win_rate, b.overall.win_rate), (a.overall.score, b.overall.score)):
         flipped = [None if value is None else 1 - value for value in (other.value, other.high, other.low)]
         assert [one.value, one.low, one.high] == pytest.approx(flipped, abs=1e-12)
     assert a.coverage == b.coverage
     assert a.worst == pytest.approx((1 - b.worst[1], 1 - b.worst[0]))
     assert a.check == b.check
+
+
+def test_an_issue_counts_once_per_comparison_and_side() -> None:
+    named = {"target": ["crashes", "crashes"], "rival": ["crashes"]}
+    assert count_issues([named, {"target": [], "rival": []}]) == [IssueCount("crashes", 1, 1, 1, 2)]
+
+
+def test_issues_of_pairs_that_were_not_scored_are_not_counted() -> None:
+    summary = summarise([record("a", WIN, UNSCORED)])
+    assert {(issue.code, issue.pairs) for issue in summary.issues} == {
+        ("crashes", 1),
+        ("too_long", 1),
+        ("wrong_result", 1),
+    }
