@@ -26,8 +26,9 @@ from analyze.records import TRANSIENT, from_json
 from analyze.runs.amounts import columns, percent, span, width
 from analyze.runs.command import Parser, add_settings, flags_of, run_command
 from analyze.runs.ending import table
+from analyze.runs.inputs import STDIN
 from analyze.runs.journal import FIRST_BYTES
-from analyze.runs.manifest import Manifest, read_manifest
+from analyze.runs.manifest import Manifest, current_folder, read_manifest
 from analyze.runs.survey import Survey, holder_of, survey
 from analyze.runs.tally import Part
 from analyze.status_texts import TEXTS
@@ -41,6 +42,7 @@ BESIDE = ("journal.jsonl", "failed.jsonl", "rejects.jsonl", "run.json", "lock")
 
 RETRY = "--retry-failed"
 MESSAGE_CHARS = 200
+ABOUT = "≈"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,10 @@ def _is_journal(path: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How the rows have ended; None where it is not known yet. Of a pipeline these are its judgements."""
+    """How the rows have ended; None where it is not known yet. Of a pipeline these are its judgements.
+
+    Not `is_exact`: not all rows were read, and how many there are is estimated by the bytes that were.
+    """
 
     all: int | None
     ok: int
@@ -116,6 +121,7 @@ class Counts:
     failed: int
     rejected: int
     left: int | None
+    is_exact: bool = True
 
     @property
     def done(self) -> int:
@@ -177,12 +183,16 @@ class Run:
         invalid = tally.failed["invalid"] + tally.failed["too_long"]
         failed, rejected = tally.failed.total() - invalid, 0 if is_pipeline else self.rejected
         names = ("cells", "cells_ok", "cells_left") if is_pipeline else ("read", "ok", "left")
-        total, ok, left = (self.told(int, "counts", name) for name in names)
-        if total is not None and ok is not None and left is not None:
-            return Counts(total, ok, invalid, max(0, total - left - rejected - ok - invalid), rejected, left)
-        total = None if is_pipeline else self.told(int, "input", "rows")
-        done = tally.ok + invalid + failed + rejected
-        return Counts(total, tally.ok, invalid, failed, rejected, None if total is None else max(0, total - done))
+        read, ok, left = (self.told(int, "counts", name) for name in names)
+        rows, expected = (None if is_pipeline else self.told(int, "input", name) for name in ("rows", "rows_expected"))
+        is_all_read = is_pipeline or self.state == "finished" or read == rows
+        if read is not None and ok is not None and left is not None and is_all_read:
+            return Counts(read, ok, invalid, max(0, read - left - rejected - ok - invalid), rejected, left)
+        total = expected if rows is None else rows
+        ok = self.survey.tally.ok if ok is None else ok
+        done = ok + invalid + failed + rejected
+        left = None if total is None else max(0, total - done)
+        return Counts(total, ok, invalid, failed, rejected, left, is_exact=rows is not None or total is None)
 
     @cached_property
     def parts(self) -> list[Part]:
@@ -217,7 +227,13 @@ class Run:
         return self._command(RETRY) if has_failed and self.holder is None else None
 
     def _command(self, *more: str) -> str | None:
-        """Return the recorded command, with the settings that its environment gave; else one that does the same."""
+        """Return the recorded command, with the settings that its environment gave; else one that does the same. It is
+        for the folder that the run was started in, and goes there first."""
+        folder, typed = self.told(str, "folder"), self._command_there(*more)
+        is_elsewhere = folder is not None and folder != current_folder()
+        return f"cd {shlex.quote(folder)} && {typed}" if typed and folder and is_elsewhere else typed
+
+    def _command_there(self, *more: str) -> str | None:
         chosen = self.chosen
         recorded = self.told(list, "command")
         if recorded and all(isinstance(word, str) for word in recorded):
@@ -228,7 +244,7 @@ class Run:
         source = self.told(str, "input", "path")
         if self.job not in ("batch", "pipeline") or source is None:
             return None
-        files = ["-i", source, "-o", str(self.files.name)] if self.job == "batch" else []
+        files = ["-i", source, "-o", str(self.files.name.absolute())] if self.job == "batch" else []
         flags = [word for s, value in chosen.items() for word in (s.flag, value)]
         return shlex.join(["analyze", self.job, *files, *flags, *more])
 
@@ -286,6 +302,8 @@ def screen(run: Run, lang: Lang) -> list[str]:
     facts = [f"  {label}{' ' * (wide - width(label))}  {line}" for label, line in labels]
     commands = [("continue", run.to_continue), ("retry", run.to_retry)]
     told = [f"  {texts[name]}: {command}" for name, command in commands if command]
+    if told and run.told(str, "input", "path") == STDIN:
+        told.append(f"  {texts['stdin']}")
     blocks = (facts, [f"  {line}" for line in table(run.parts, lang)], told)
     lines = [f"{run.files.name}: {run.job}, {_state(run, lang)}"]
     for block in filter(None, blocks):
@@ -325,12 +343,14 @@ def _rows(run: Run, lang: Lang) -> Iterator[tuple[str, str]]:
     tasks = run.told(dict, "counts") or {}
     if is_pipeline and all(isinstance(tasks.get(name), int) for name in ("read", "ok", "failed", "rejected")):
         yield "tasks", texts["task_kinds"].format_map(tasks)
+    about = "" if counts.is_exact else ABOUT
     kinds = texts["kinds"].format_map(asdict(counts))
     if counts.left is not None:
-        kinds += texts["left"].format(left=counts.left)
+        kinds += texts["left"].format(about=about, left=counts.left)
     share = percent(counts.done / counts.all) if counts.all else "–"
     form = texts["so_far" if counts.all is None else "of_all"]
-    yield "cells" if is_pipeline else "rows", form.format(done=counts.done, all=counts.all, share=share, kinds=kinds)
+    said = form.format(done=counts.done, about=about, all=counts.all, share=share, kinds=kinds)
+    yield "cells" if is_pipeline else "rows", said
 
 
 def _time(run: Run, lang: Lang) -> str | None:
@@ -380,7 +400,7 @@ def overview(runs: Sequence[Run], lang: Lang) -> list[str]:
     rows = [texts["head"].split("|")]
     for run in runs:
         counts = run.counts
-        total = "–" if counts.all is None else f"{counts.all:,}"
+        total = "–" if counts.all is None else f"{'' if counts.is_exact else ABOUT}{counts.all:,}"
         numbers = [f"{counts.done:,}", total, f"{counts.invalid + counts.failed:,}"]
         rows.append([run.files.name.name, texts[f"state_{run.state}"], *numbers])
     return [_inert(line) for line in columns(rows)]

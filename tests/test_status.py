@@ -110,9 +110,9 @@ class Batch:
             time.sleep(0.01)
 
     def run_shown(self, command: str) -> int:
-        """Type the command that was shown, into a shell of that folder, which has no settings of its own."""
+        """Type the command that was shown, into a shell of another folder, which has no settings of its own."""
         typed = re.sub(r"\bpython -m", f"{shlex.quote(sys.executable)} -m", command)
-        return subprocess.run(typed, shell=True, cwd=self.folder, capture_output=True).returncode
+        return subprocess.run(typed, shell=True, cwd="/", capture_output=True).returncode
 
 
 def shown(screen: str, label: str) -> str:
@@ -167,7 +167,7 @@ def test_a_killed_run_is_told_and_the_command_shown_continues_it(output, fleet):
     assert told["state"] == "killed" and "was killed, or its machine went down" in screen.splitlines()[0]
     assert 20 <= told["counts"]["ok"] < 100
     command = shown(screen, "continue")
-    assert command.startswith("VLLM_ENDPOINTS=") and command.endswith("--in-flight 8")
+    assert command.startswith(f"cd {batch.folder} && VLLM_ENDPOINTS=") and command.endswith("--in-flight 8")
     for server in fleet:
         server.delay_s = 0.0
     assert batch.run_shown(command) == 0
@@ -315,6 +315,36 @@ def test_the_recorded_command_is_shown_with_the_settings_that_came_from_outside(
     plain = "VLLM_HOST='box; rm -rf /' python -m analyze.batch -i 'my requests.jsonl' --vllm-ports=9001"
     assert shown(screen, "continue") == plain
     assert shown(screen, "retry failed") == f"{plain} --retry-failed"
+
+
+def test_the_command_goes_to_the_folder_where_the_run_was_started_unless_it_is_this_one(output, monkeypatch):
+    folder = output.path.parent / "night's work; rm -rf *"
+    folder.mkdir()
+    output.has(answers("a"), command=["analyze", "batch", "-i", "a b.jsonl"], folder=str(folder), settings={})
+    command = "analyze batch -i 'a b.jsonl'"
+    assert shown(output.show(), "continue") == f"cd {shlex.quote(str(folder))} && {command}"
+    assert output.json()["continue"] == f"cd {shlex.quote(str(folder))} && {command}"
+    monkeypatch.chdir(folder)
+    assert shown(output.show(), "continue") == command
+
+
+def test_what_came_by_standard_input_is_to_be_given_again(output):
+    output.has(answers("a"), command=["analyze", "batch", "-i", "-", "-o", "a.jsonl"], input={"path": "-"})
+    assert "the input came by standard input: give it again" in output.show()
+    output.has(answers("a"), input={"path": "-"}, finished="2026-11-20T23:14:05Z")
+    assert "standard input" not in output.show(), "nothing is to be continued"
+
+
+@pytest.mark.parametrize("counts", [None, {"read": 5, "ok": 2, "invalid": 0, "failed": 1, "rejected": 0, "left": 2}])
+def test_what_is_left_of_a_run_that_did_not_read_all_of_its_input_is_estimated(output, counts):
+    """Of those it had read, two were left."""
+    source = {"path": "requests.jsonl", "rows": None, "rows_expected": 1000}
+    output.has(answers("a", "b"), failures("server", "c"), input=source, counts=counts)
+    assert "3 of ≈1,000 (<1 %): 2 ok, 0 invalid, 1 failed, 0 rejected, ≈997 left" in output.show()
+    told = output.json()["counts"]
+    assert (told["all"], told["left"], told["is_exact"]) == (1000, 997, False)
+    output.has(answers("a", "b"), failures("server", "c"), input={"path": "-", "rows": None}, counts=counts)
+    assert "3 so far: 2 ok" in output.show() and " left" not in output.show(), "nobody can know"
 
 
 def test_a_pipeline_is_told_by_its_folder(tmp_path, capsys):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import ExitStack, aclosing
 from os import PathLike
 from pathlib import Path
@@ -55,7 +55,7 @@ async def aask_many(
             stack.enter_context(RunLock(Path(f"{journal}.lock")))
             record = stack.enter_context(Journal(Path(journal)))
         asker = await connected_asker(client, model=model, in_flight=in_flight)
-        run = _Remembered(record, asker) if record is not None else _Forgotten()
+        run = _Remembered(record, asker, _count_of(requests)) if record is not None else _Forgotten()
         plan, stop = Plan(record.seen if record is not None else Seen(), run.account), Stop()
         try:
             async with aclosing(outcomes(_left(requests, plan), asker, stop=stop, keep=run.keep)) as stream:
@@ -84,14 +84,14 @@ class _Forgotten:
 class _Remembered:
     """A run with a journal, and its manifest beside it."""
 
-    def __init__(self, journal: Journal, asker: FleetAsker | ClientAsker) -> None:
-        """Raises MixedRunError where the journal is of another run."""
+    def __init__(self, journal: Journal, asker: FleetAsker | ClientAsker, rows: int | None) -> None:
+        """`rows`: how many there are, where that is known. Raises MixedRunError where the journal is of another run."""
         self.account, self._tally = Account(), Tally()
         self._journal, self._path = journal, Path(f"{journal.answers_path}.run.json")
         self._fleet = asker.core.fleet if isinstance(asker, FleetAsker) else None
         engine = "client" if self._fleet is None else "fleet"
         self._began = time.monotonic()
-        self._manifest = new_manifest("ask_many", engine=engine, model=asker.model)
+        self._manifest = new_manifest("ask_many", engine=engine, model=asker.model, input={"rows": rows})
         if journal.seen:
             refuse_other_run(read_manifest(self._path), self._manifest, SAME_RUN)
         clear_leftovers(self._path, journal.answers_path)
@@ -106,6 +106,10 @@ class _Remembered:
         shares = manifest_fields(self._tally, None if self._fleet is None else self._fleet.uses(now), now - self._began)
         ended = {"counts": self.account.counts(), "finished": utc_now() if is_over else None}
         write_manifest(self._path, {**self._manifest, **shares, **ended})
+
+
+def _count_of(requests: object) -> int | None:
+    return len(requests) if isinstance(requests, Sized) else None
 
 
 def ask_many(
