@@ -1,6 +1,6 @@
 """Turns a task into judgements to ask for: every rival, both orders, as chat bodies. Knows no server and no reply.
 
-    Task -> Cell(rival, order, sample) -> {"messages", "response_format", ...}, all but the model's name
+    Task -> Cell(rival, order, sample, probe) -> {"messages", "response_format", ...}, all but the model's name
 
 The bytes of a body depend on the cell and the settings alone, so a cell asked again is the same request: it can be
 recognised in a journal and served from a prefix cache. System prompt and task come first and are the same for all
@@ -25,8 +25,13 @@ from analyze.lang import Lang
 
 Order = Literal["target_first", "rival_first"]
 Rule = Literal["target_empty", "rival_empty", "both_empty", "identical"]
+Side = Literal["target", "rival"]
+Probe = Literal["plain", "repeat", "same", "injected", "authority", "no_comments", "renamed", "dead_code"]
 ORDERS: tuple[Order, ...] = ("target_first", "rival_first")
 SAMPLING: dict[str, Any] = {"temperature": 0}
+REPEATED_SAMPLING: dict[str, Any] = {"temperature": 0.7}
+REPEATED: frozenset[Probe] = frozenset({"repeat", "same"})
+"""Probes that ask the same several times over: at temperature 0 each answer would be the first one again."""
 
 _CUT: dict[Lang, str] = {
     "en": "\nOnly the first $limit characters of each solution are shown (A has $a, B has $b). Judge what is shown.\n",
@@ -36,17 +41,25 @@ _CUT: dict[Lang, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One judgement: a task's target against one rival, in one order; `sample` counts repetitions from 0."""
+    """One judgement: a task's target against one rival, in one order; `sample` counts repetitions from 0.
+
+    `probe` says what it is asked for: "plain" judges the pair, the others check the judge (`audit`). `shown` is what
+    the judge sees of the target's side and of the rival's, where that is not their own code; `edited` says whose.
+    """
 
     task: Task
     rival: Solution
     order: Order
     sample: int = 0
+    probe: Probe = "plain"
+    shown: tuple[Solution, Solution] | None = None
+    edited: Side | Literal["both"] | None = None
 
     @property
     def id(self) -> str:
-        """The cell's name in every record: a JSON array of task, rival, order and sample."""
-        return orjson.dumps([self.task.task_id, self.rival.author, self.order, self.sample]).decode()
+        """The cell's name in every record: a JSON array of task, rival, order, sample, and probe unless plain."""
+        probe = () if self.probe == "plain" else (self.probe,)
+        return orjson.dumps([self.task.task_id, self.rival.author, self.order, self.sample, *probe]).decode()
 
     @property
     def group(self) -> str:
@@ -56,12 +69,16 @@ class Cell:
     @property
     def first(self) -> Solution:
         """The solution shown as A."""
-        return self.task.target if self.order == "target_first" else self.rival
+        return self._sides[self.order == "rival_first"]
 
     @property
     def second(self) -> Solution:
         """The solution shown as B."""
-        return self.rival if self.order == "target_first" else self.task.target
+        return self._sides[self.order == "target_first"]
+
+    @property
+    def _sides(self) -> tuple[Solution, Solution]:
+        return self.shown or (self.task.target, self.rival)
 
 
 def cells_of(task: Task, *, samples: int = 1) -> list[Cell]:
@@ -99,8 +116,8 @@ def is_cut(a: Solution, b: Solution, max_code_chars: int) -> bool:
 def cell_body(cell: Cell, *, lang: Lang, max_code_chars: int) -> dict[str, Any]:
     """Return the OpenAI chat body that asks for one judgement, free text in `lang`; who asks adds the model.
 
-    The first sample has no seed: at temperature 0 it says nothing, and on the CPU vLLM 0.32 dies of a seeded request
-    whose prompt is taken in over several steps ("CPU Generator does not use offset"). There is no `max_tokens`: the
+    There is no `seed`, not even where a cell is repeated: on the CPU vLLM 0.32 dies of a seeded request whose prompt
+    is taken in over several steps ("CPU Generator does not use offset"). There is no `max_tokens`: the
     schema bounds the reply, and a server with a smaller context than a fixed bound would refuse every cell. Code
     beyond `max_code_chars` characters is cut at the same place for both solutions, and the judge is told.
     """
@@ -109,8 +126,7 @@ def cell_body(cell: Cell, *, lang: Lang, max_code_chars: int) -> dict[str, Any]:
             {"role": "system", "content": template("system", lang).template},
             {"role": "user", "content": _user_message(cell, lang, max_code_chars)},
         ],
-        **SAMPLING,
-        **({"seed": cell.sample} if cell.sample else {}),
+        **(REPEATED_SAMPLING if cell.probe in REPEATED else SAMPLING),
         "response_format": {
             "type": "json_schema",
             "json_schema": {"name": "verdict", "strict": True, "schema": reply_schema()},
@@ -134,7 +150,7 @@ def _user_message(cell: Cell, lang: Lang, max_code_chars: int) -> str:
 
 
 def fence(cell: Cell) -> str:
-    """Return the mark around both solutions: 16 hex digits of a SHA-256 over the task's id and the whole code.
+    """Return the mark around both solutions: 16 hex digits of a SHA-256 over the task's id and all code as shown.
 
     No solution can hold its own mark, and the same cell always has the same one.
     """

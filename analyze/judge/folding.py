@@ -6,8 +6,9 @@
         weak      one says equal, the other takes a side
         conflict  the orders take opposite sides
 
-A pair with any judgement missing is unscored: it is neither a tie nor a loss, and enters no mean. The record depends
-on the set of replies only, never on their order, and swapping target and rival mirrors every number in it.
+A pair with any judgement missing is unscored: it is neither a tie nor a loss, and enters no mean. Judgements that
+check the judge (`audit`) stand apart in the record and enter nothing else. The record depends on the set of replies
+only, never on their order, and swapping target and rival mirrors every number in it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from analyze.judge.cells import ORDERS, Cell, Order, Rule, cells_of, is_cut, rule_of
+from analyze.facts.records import Facts
+from analyze.facts.records import from_json as facts_from_json
+from analyze.judge.cells import ORDERS, Cell, Order, Probe, Rule, cells_of, is_cut, rule_of
+from analyze.judge.evidence import held_against_facts
 from analyze.judge.issues import ISSUES
 from analyze.judge.labels import DIMENSIONS
 from analyze.judge.tasks import Solution, Task
@@ -37,20 +41,24 @@ def fold_task(
     max_code_chars: int | None = None,
     instances: Mapping[str, str] | None = None,
     samples: int = 1,
+    audit: Sequence[Cell] = (),
 ) -> Record:
     """Return the task's record, one line of per_task.jsonl.
 
     `replies` and `instances` (which server answered) are keyed by cell id and may hold other tasks' cells too; a cell
     without a reply counts as failed. `facts` holds measured facts as JSON, by author. `max_code_chars` is what the
-    cells were asked with, None where nothing was cut.
+    cells were asked with, None where nothing was cut. `audit` holds the cells that check the judge on this task.
     """
+    instances = instances or {}
     cells = cells_of(task, samples=samples)
+    measured = {author: facts_from_json(values) for author, values in facts.items()}
     rivals = []
     for rival in task.rivals:
         own = [cell for cell in cells if cell.rival is rival]
         pair = _pair(task, rival, own, replies)
         pair["flags"] = _flags(task, rival, own, replies, max_code_chars)
-        pair["cells"] = [_cell_record(cell, replies.get(cell.id, _NOT_ASKED), instances or {}) for cell in own]
+        pair |= _evidence(task, rival, pair, measured)
+        pair["cells"] = [_cell_record(cell, replies.get(cell.id, _NOT_ASKED), instances) for cell in own]
         rivals.append(_solution_record(rival, facts) | pair)
     outcomes = [rival["outcome"] for rival in rivals]
     return {
@@ -66,6 +74,7 @@ def fold_task(
         "losses": outcomes.count("loss"),
         "unscored": outcomes.count("unscored"),
         "score": _mean([rival["score"] for rival in rivals if rival["score"] is not None]),
+        "audit": _audit(audit, replies, instances),
     }
 
 
@@ -165,6 +174,30 @@ def _flags(
     if cells and max_code_chars is not None and is_cut(task.target, rival, max_code_chars):
         flags.append("code_cut")
     return flags
+
+
+def _evidence(task: Task, rival: Solution, pair: Record, measured: Mapping[str, Facts]) -> Record:
+    """Return what the facts say of the verdicts: nothing where the judge did not see all that was measured."""
+    target_facts, rival_facts = measured.get(task.target.author), measured.get(rival.author)
+    if target_facts is None or rival_facts is None or "code_cut" in pair["flags"]:
+        return {"confirmed": [], "contradicted": {}}
+    return held_against_facts(pair["dimensions"], target_facts, rival_facts)
+
+
+def _audit(cells: Sequence[Cell], replies: Mapping[str, Reply], instances: Mapping[str, str]) -> list[Record]:
+    """Return one entry a probe, in the order in which the cells are given."""
+    probes: dict[tuple[Probe, str], list[Cell]] = {}
+    for cell in cells:
+        probes.setdefault((cell.probe, cell.rival.author), []).append(cell)
+    return [
+        {
+            "probe": probe,
+            "rival": rival,
+            "edited": own[0].edited,
+            "cells": [_cell_record(cell, replies.get(cell.id, _NOT_ASKED), instances) for cell in own],
+        }
+        for (probe, rival), own in probes.items()
+    ]
 
 
 def _solution_record(solution: Solution, facts: Mapping[str, Mapping[str, Any]]) -> Record:

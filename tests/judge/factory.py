@@ -6,6 +6,8 @@ from typing import Any
 
 import orjson
 
+from analyze.facts import Facts
+from analyze.facts import to_json as facts_to_json
 from analyze.judge.labels import DIMENSIONS
 from analyze.judge.tasks import Solution, Task
 from analyze.judge.verdicts import Verdict, verdict_from_json
@@ -40,3 +42,9 @@ def reply_text(overall: int = 3, dimension: int | None = None, **keys: Any) -> s
 
 def verdict(overall: int = 3, dimension: int | None = None, **keys: Any) -> Verdict:
     return verdict_from_json(reply(overall, dimension, **keys))
+
+
+def facts_json(**values: Any) -> dict[str, Any]:
+    """Return what a record holds of the measured facts of a small, calm piece of Python."""
+    calm = {"lines": 20, "code_lines": 15, "tokens": 90, "functions": 2, "max_complexity": 3, "loop_depth": 1}
+    return facts_to_json(Facts(**{"language": "python", "syntax_ok": True, **calm, **values}))

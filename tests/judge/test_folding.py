@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,13 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analyze.judge.cells import cells_of
+from analyze.judge.audit import audit_cells
+from analyze.judge.cells import Cell, cells_of
 from analyze.judge.folding import fold_task, outcome_of
 from analyze.judge.issues import ISSUES
 from analyze.judge.labels import DIMENSIONS
 from analyze.judge.tasks import Task
 from analyze.judge.verdicts import CellFailure, Reply, Verdict
-from tests.judge.factory import task, verdict
+from tests.judge.factory import facts_json, task, verdict
 
 FAILED = CellFailure("truncated", "cut")
 
@@ -113,10 +115,10 @@ def test_a_record_carries_facts_and_the_instance_that_answered() -> None:
     record = fold_task(
         pair,
         {first.id: verdict(5), second.id: verdict(1)},
-        {"target": {"lines": 3}},
+        {"target": facts_json(lines=3)},
         instances={first.id: "http://localhost:8001/v1"},
     )
-    assert record["target"]["facts"] == {"lines": 3} and record["rivals"][0]["facts"] is None
+    assert record["target"]["facts"] == facts_json(lines=3) and record["rivals"][0]["facts"] is None
     assert [cell["instance"] for cell in record["rivals"][0]["cells"]] == ["http://localhost:8001/v1", None]
     assert (record["wins"], record["ties"], record["losses"], record["unscored"]) == (1, 0, 0, 0)
 
@@ -160,21 +162,31 @@ MIRRORED_RULE = {"target_empty": "rival_empty", "rival_empty": "target_empty"}
 @given(sources, sources, replies_of_a_cell, replies_of_a_cell)
 def test_swapping_target_and_rival_mirrors_everything(target: str, rival: str, first: Reply, second: Reply) -> None:
     pair = task(target=target, rivals=(rival,))
-    straight = _folded(pair, [first, second])
-    mirror = _folded(swapped(pair), [second, first])  # what was shown as A is shown as A again, in the other order
+    facts = {"target": facts_json(max_complexity=30, loop_depth=3), "rival-1": facts_json(code_lines=90)}
+    straight = _folded(pair, [first, second], facts)
+    mirror = _folded(
+        swapped(pair), [second, first], facts
+    )  # what was shown as A is shown as A again, in the other order
     assert mirror["outcome"] == MIRRORED[straight["outcome"]]
     assert mirror["tie_kind"] == straight["tie_kind"]
     assert mirror["rule"] == MIRRORED_RULE.get(straight["rule"], straight["rule"])
     assert mirror["score"] == (None if straight["score"] is None else 1 - straight["score"])
     assert mirror["dimensions"] == {name: 1 - score for name, score in straight["dimensions"].items()}
     assert mirror["flags"] == straight["flags"]
+    assert (
+        mirror["confirmed"] == straight["confirmed"]
+        and mirror["contradicted"].keys() == straight["contradicted"].keys()
+    )
+    for dimension, said in straight["contradicted"].items():
+        facts = [{"name": one["name"], "target": one["rival"], "rival": one["target"]} for one in said["facts"]]
+        assert mirror["contradicted"][dimension] == {"verdict": 1 - said["verdict"], "facts": facts}
     for said in ("issues", "strengths", "weaknesses"):
         assert mirror[said] == {"target": straight[said]["rival"], "rival": straight[said]["target"]}
 
 
-def _folded(pair: Task, replies: list[Reply]) -> dict[str, Any]:
+def _folded(pair: Task, replies: list[Reply], facts: dict[str, Any]) -> dict[str, Any]:
     ids = [cell.id for cell in cells_of(pair)]
-    (record,) = fold_task(pair, dict(zip(ids, replies, strict=False)), {}, max_code_chars=50)["rivals"]
+    (record,) = fold_task(pair, dict(zip(ids, replies, strict=False)), facts, max_code_chars=50)["rivals"]
     assert isinstance(record, dict)
     return record
 
@@ -204,3 +216,113 @@ def test_two_means_on_the_same_side_decide_and_nothing_else_does() -> None:
     assert outcome_of(0.5, 0.5) == ("tie", "true")
     assert outcome_of(0.5, 1.0) == outcome_of(0.0, 0.5) == ("tie", "weak")
     assert outcome_of(0.0, 1.0) == ("tie", "conflict")
+
+
+AUDITED = task(target="def a(x):\n    y = x\n    return y\n", rivals=("def b(x):\n    # b\n    z = x\n    return z\n",))
+WITHOUT_AUDIT = {"target", "rivals", "wins", "ties", "losses", "unscored", "score"}
+
+
+PROBES = audit_cells(AUDITED, max_code_chars=1000)
+
+
+def audited(pair: Task, replies: dict[str, Reply], probes: Sequence[Cell] = PROBES) -> dict[str, Any]:
+    return fold_task(pair, replies, {}, audit=probes)
+
+
+def test_what_checks_the_judge_stands_apart_in_the_record() -> None:
+    record = audited(AUDITED, {cell.id: verdict(5) for cell in PROBES})
+    assert {entry["probe"]: (entry["edited"], len(entry["cells"])) for entry in record["audit"]} == {
+        "repeat": (None, 10),
+        "same": (None, 2),
+        "injected": ("target", 2),
+        "authority": ("target", 2),
+        "dead_code": ("target", 2),
+        "no_comments": ("both", 2),
+        "renamed": ("both", 2),
+    }
+    assert {entry["rival"] for entry in record["audit"]} == {"rival-1"}
+    assert record["unscored"] == 1 and record["score"] is None, "only the plain cells make an outcome"
+    told = record["audit"][0]["cells"][0]
+    assert (told["id"], told["order"], told["sample"]) == (PROBES[0].id, "target_first", 0)
+    assert (told["status"], told["digit"], told["score"]) == ("ok", 5, 1.0)
+    assert fold_task(AUDITED, {}, {})["audit"] == []
+
+
+@given(st.lists(replies_of_a_cell, min_size=2, max_size=2), st.lists(replies_of_a_cell, min_size=22, max_size=22))
+def test_probes_enter_no_outcome_score_issue_or_count(plain: list[Reply], probes: list[Reply]) -> None:
+    answered = dict(zip([cell.id for cell in cells_of(AUDITED)], plain, strict=True))
+    with_probes = audited(AUDITED, answered | dict(zip([cell.id for cell in PROBES], probes, strict=True)))
+    without = fold_task(AUDITED, answered, {})
+    assert {key: with_probes[key] for key in WITHOUT_AUDIT} == {key: without[key] for key in WITHOUT_AUDIT}
+    statuses = [cell["status"] for entry in with_probes["audit"] for cell in entry["cells"]]
+    assert statuses.count("failed") == sum(not isinstance(reply, Verdict) for reply in probes)
+
+
+MIRRORED_PROBES = audit_cells(swapped(AUDITED), max_code_chars=1000)
+
+
+@given(st.randoms())
+def test_swapping_target_and_rival_mirrors_the_audit_too(shuffler: random.Random) -> None:
+    """The same code is edited and shown in the same places, so what was said of A and B is the same."""
+    said = {shown(cell): verdict(shuffler.randint(1, 5)) for cell in PROBES}
+    straight = audited(AUDITED, {cell.id: said[shown(cell)] for cell in PROBES})["audit"]
+    replies: dict[str, Reply] = {cell.id: said[shown(cell)] for cell in MIRRORED_PROBES}
+    mirror = audited(swapped(AUDITED), replies, MIRRORED_PROBES)["audit"]
+    assert [entry["probe"] for entry in mirror] == [entry["probe"] for entry in straight]
+    for here, there in zip(straight, mirror, strict=True):
+        assert there["edited"] == {"target": "rival", "rival": "target"}.get(here["edited"], here["edited"])
+        scores = {(cell["order"], cell["sample"]): cell["score"] for cell in here["cells"]}
+        for cell in there["cells"]:
+            if here["probe"] == "same":  # one solution against itself has no sides to change
+                assert cell["score"] == scores[cell["order"], cell["sample"]]
+            else:
+                order = "rival_first" if cell["order"] == "target_first" else "target_first"
+                assert cell["score"] == 1 - scores[order, cell["sample"]]
+
+
+def shown(cell: Cell) -> tuple[str, int, str, str]:
+    """What the judge sees of a cell, and which repetition it is."""
+    return cell.probe, cell.sample, cell.first.code, cell.second.code
+
+
+@given(st.randoms())
+def test_the_order_in_which_probes_are_answered_changes_no_byte(shuffler: random.Random) -> None:
+    ids = [cell.id for cell in (*cells_of(AUDITED), *PROBES)]
+    arrived: list[tuple[str, Reply]] = [(row, verdict(shuffler.randint(1, 5))) for row in ids]
+    first = orjson.dumps(audited(AUDITED, dict(arrived)))
+    shuffler.shuffle(arrived)
+    assert orjson.dumps(audited(AUDITED, dict(arrived))) == first
+
+
+def with_facts(score_of: tuple[int, int], *, max_code_chars: int = 1000, **worse: Any) -> dict[str, Any]:
+    """Fold one pair whose target was measured worse than its rival in some respect."""
+    pair = task()
+    replies = dict(zip([cell.id for cell in cells_of(pair)], map(verdict, score_of), strict=True))
+    facts = {"target": facts_json(**worse), "rival-1": facts_json()}
+    (record,) = fold_task(pair, replies, facts, max_code_chars=max_code_chars)["rivals"]
+    assert isinstance(record, dict)
+    return record
+
+
+def test_a_verdict_against_the_measured_facts_is_recorded_with_their_values() -> None:
+    praised = with_facts((5, 1), max_complexity=30)
+    assert praised["contradicted"] == {
+        "readability": {"verdict": 1.0, "facts": [{"name": "complexity", "target": 30, "rival": 3}]}
+    }
+    assert praised["confirmed"] == []
+    blamed = with_facts((2, 4), max_complexity=30)
+    assert blamed["contradicted"] == {} and blamed["confirmed"] == ["readability"]
+
+
+def test_equal_contradicts_no_fact_and_no_fact_contradicts_a_verdict() -> None:
+    for record in (with_facts((3, 3), max_complexity=30), with_facts((5, 5), max_complexity=30), with_facts((5, 1))):
+        assert record["contradicted"] == {} and record["confirmed"] == []
+
+
+def test_facts_of_code_that_the_judge_saw_in_part_are_held_against_nobody() -> None:
+    assert with_facts((5, 1), max_complexity=30, max_code_chars=5)["contradicted"] == {}
+
+
+def test_an_unscored_pair_is_held_against_nothing() -> None:
+    record = fold_task(task(), {}, {"target": facts_json(max_complexity=30), "rival-1": facts_json()})["rivals"][0]
+    assert record["contradicted"] == {} and record["confirmed"] == []

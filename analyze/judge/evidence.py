@@ -1,0 +1,44 @@
+"""Holds what a judge says of a dimension against what was measured of it. Compares signs; reads no word of a reply.
+
+    measured points of both sides (`measured.MEASURES`)  ┐
+    the pair's score on the dimension, 0.5 being equal   ┴─>  they agree, they contradict each other, or neither
+
+Only where both take a side is there anything to say: "equal" contradicts no fact, and a difference too small for a
+point contradicts no verdict. Correctness is left out: recorded test results are its measure, and another figure's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from analyze.facts.records import Facts
+from analyze.judge.measured import MEASURES
+
+
+def held_against_facts(dimensions: Mapping[str, float], target: Facts, rival: Facts) -> dict[str, Any]:
+    """Return which dimensions of a pair the facts bear out, and which they contradict.
+
+    `dimensions` holds scores from 0 (rival better) to 1 (target better). The answer has two entries:
+
+        "confirmed": [dimension, …]
+        "contradicted": {dimension: {"verdict": score, "facts": [{"name", "target", "rival"}, …]}}
+
+    where the facts are those that speak against the verdict, by the names of `measured.MEASURES`, less being better.
+    """
+    confirmed = []
+    contradicted = {}
+    for dimension, score in dimensions.items():
+        told = [one for measure in MEASURES if measure.dimension == dimension for one in measure.tell(target, rival)]
+        agreement = _sign(score - 0.5) * _sign(sum(one.points for one in told))
+        if agreement > 0:
+            confirmed.append(dimension)
+        elif agreement < 0:
+            against = [one for one in told if one.points * (score - 0.5) < 0]
+            facts = [{"name": one.name, "target": one.a, "rival": one.b} for one in against]
+            contradicted[dimension] = {"verdict": score, "facts": facts}
+    return {"confirmed": confirmed, "contradicted": contradicted}
+
+
+def _sign(number: float) -> int:
+    return (number > 0) - (number < 0)
