@@ -20,6 +20,7 @@ import orjson
 
 from analyze import watch
 from analyze.fleet import Fleet, Instance, InstanceReport, Model
+from analyze.lang import Lang
 from analyze.server_replies import models_of, sample_of, whole_body
 from analyze.wire import InstanceFault, Wire
 
@@ -45,6 +46,24 @@ NO_HEALTH_IN_TIME = "no answer to /health in time"
 SETTLING_POLL_S = 0.2
 """While a window still looks for its size."""
 
+TEXTS: dict[Lang, dict[str, str]] = {
+    "en": {
+        "out": "{url} is out: {reason}; {rest}",
+        "one_left": "its requests go to the other one",
+        "some_left": "its requests go to the {count} others",
+        "none_left": "no server is left, requests wait",
+        "back": "{url} is back",
+    },
+    "zh": {
+        "out": "{url} 已停用: {reason}；{rest}",
+        "one_left": "其请求转给另一个服务器",
+        "some_left": "其请求转给另外 {count} 个服务器",
+        "none_left": "没有可用的服务器，请求等待中",
+        "back": "{url} 已恢复",
+    },
+}
+"""What is said of servers. Reasons are English, as they are recorded."""
+
 
 class Lookout:
     """Looks at the instances of a fleet as long as there is a reason to. Belongs to the event loop it is used in."""
@@ -61,7 +80,9 @@ class Lookout:
         back: Callable[[], None],
         room: Callable[[], None],
     ) -> None:
-        """`say` is told who goes out and comes back, `back` that somebody has, `room` that one may hold more now."""
+        """`say` is told who goes out and comes back, in a sentence of `lang` (an attribute; logs are English), `back`
+        that somebody has, `room` that one may hold more now."""
+        self.lang: Lang = "en"
         self._fleet, self._wire = fleet, wire
         self._say, self._take_back, self._back, self._room = say, take_back, back, room
         self._longest_prompt_tokens, self._is_awaited = longest_prompt_tokens, is_awaited
@@ -137,9 +158,9 @@ class Lookout:
         self.begin_probing()
 
     def say_out(self, instance: Instance, reason: str) -> None:
-        left = len(self._fleet.up)
-        others = f"its requests go to {'the other one' if left == 1 else f'the {left} others'}"
-        self._say(f"{instance.url} is out: {reason}; {others if left else 'no server is left, requests wait'}")
+        texts, left = TEXTS[self.lang], len(self._fleet.up)
+        rest = texts["none_left" if not left else "one_left" if left == 1 else "some_left"].format(count=left)
+        self._say(texts["out"].format(url=instance.url, reason=reason, rest=rest))
 
     # -- who has stopped ---------------------------------------------------------------------------------------
 
@@ -297,7 +318,7 @@ class Lookout:
         self._fleet.probed(instance, problem, _now())
         if problem is None:
             self._fleet.known(instance, report.models)
-            self._say(f"{instance.url} is back")
+            self._say(TEXTS[self.lang]["back"].format(url=instance.url))
             self._back()
 
     async def _generates_nothing(self, instance: Instance, models: tuple[Model, ...]) -> str | None:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import argparse
 import gc
+import logging
 import os
 import re
 import shlex
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from analyze.errors import EXIT_BUG, AnalyzeError, Interrupted, UsageError
 from analyze.lang import Lang, language
@@ -26,6 +28,7 @@ AGAIN: dict[Lang, str] = {"en": "call it again to continue", "zh": "再次调用
 GARBAGE = 50_000
 """Objects made, and not ended, between two looks for cycles; Python's own 700 is for programs that keep few."""
 
+LOG_JSON = "--log-json"
 STARTS_AFRESH = ("--force-new",)
 
 
@@ -120,27 +123,66 @@ def flags_of(args: argparse.Namespace, settings: Sequence[Setting]) -> Settings:
 
 
 def run_command(job: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None) -> int:
-    """Run `job` with its arguments and return the exit code; errors that users can act on are printed, not raised."""
+    """Run `job` with its arguments and return the exit code; errors that users can act on are printed, not raised.
+
+    With --log-json they are lines of JSON, and so are warnings of whatever library.
+    """
     argv = sys.argv[1:] if argv is None else argv
     _let_streams_survive()
     _collect_seldom()
     signal.signal(signal.SIGTERM, _as_ctrl_c)
+    is_json = LOG_JSON in argv
+    with _warnings_as_json() if is_json else nullcontext():
+        try:
+            return job(argv)
+        except AnalyzeError as error:
+            return _ended_by(error, is_json=is_json)
+        except KeyboardInterrupt:
+            return _ended_by(interrupted(language()), is_json=is_json)
+        except BrokenPipeError:
+            # The reader of our output went away (`| head`); stdout is closed for good, and must not be flushed at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 141
+        except Exception:  # noqa: BLE001 - the top level: what gets here is our bug, and is shown whole
+            bug = "this is a bug in analyze; what was recorded before it is safe"
+            trace = traceback.format_exc()
+            _say(_json("error", message=bug, traceback=trace, exit_code=EXIT_BUG) if is_json else f"{trace}{bug}")
+            return EXIT_BUG
+
+
+def _ended_by(error: AnalyzeError, *, is_json: bool) -> int:
+    told = {"message": error.message, "cure": error.cure, "exit_code": error.exit_code}
+    begin = "" if isinstance(error, Interrupted) else "error: "
+    _say(_json("error", **told) if is_json else f"{begin}{error}")
+    return error.exit_code
+
+
+class _JsonLines(logging.Handler):
+    """Says each log record as a line of JSON."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _say(_json(record.levelname.lower(), text=self.format(record)))
+
+
+@contextmanager
+def _warnings_as_json() -> Iterator[None]:
+    root, handler = logging.getLogger(), _JsonLines()
+    if any(isinstance(other, _JsonLines) for other in root.handlers):  # `analyze batch` is a command in a command
+        yield
+        return
+    logging.captureWarnings(True)
+    root.addHandler(handler)
     try:
-        return job(argv)
-    except AnalyzeError as error:
-        _say(f"error: {error}")
-        return error.exit_code
-    except KeyboardInterrupt:
-        _say(str(interrupted(language())))
-        return Interrupted.exit_code
-    except BrokenPipeError:
-        # The reader of our output went away (`| head`); stdout is closed for good, and must not be flushed at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    except Exception:  # noqa: BLE001 - the top level: what gets here is our bug, and is shown whole
-        traceback.print_exc()
-        _say("this is a bug in analyze; what was recorded before it is safe")
-        return EXIT_BUG
+        yield
+    finally:
+        root.removeHandler(handler)
+        logging.captureWarnings(False)
+
+
+def _json(event: str, **fields: Any) -> str:
+    from analyze.runs.progress import json_line
+
+    return json_line(event, **fields)
 
 
 def interrupted(lang: Lang) -> Interrupted:

@@ -222,7 +222,7 @@ class ProgressLine:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         """`tally` counts what this execution asks, `standing` tells where the job is, `loads` what each server has."""
-        self._label, self._lang, self._tally = label, lang, tally
+        self._label, self.lang, self._tally = label, lang, tally
         self._standing, self._loads, self._now = standing, loads, now
         self._stream = sys.stderr if stream is None else stream
         self._log_json = log_json
@@ -279,7 +279,7 @@ class ProgressLine:
         if standing.left:
             requests_left = standing.left if standing.requests_left is None else standing.requests_left
             left_s = seconds_left(requests_left, standing.tokens_left, self._tally, rate)
-        return View(self._label, self._lang, standing, rate, now - self._began, left_s, self._loads())
+        return View(self._label, self.lang, standing, rate, now - self._began, left_s, self._loads())
 
     def _draw(self, view: View) -> None:
         is_unicode = (self._stream.encoding or "").lower().startswith("utf")

@@ -1,0 +1,114 @@
+"""With --log-json every line of that stream is one JSON object, whatever happens to the run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.fake_vllm import FakeVLLM
+from tests.promises.conftest import Batch, row, strictly, until, write
+
+
+def said(err: str) -> list[dict[str, Any]]:
+    """Read the stream as a log collector does."""
+    return [strictly(line) for line in err.splitlines()]
+
+
+def full_disk() -> None:
+    """A run that ends with 4 before it has begun."""
+    import errno
+    import os
+
+    def refuse(fd: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    os.fsync = refuse  # type: ignore[assignment]
+
+
+def a_bug() -> None:
+    import analyze.runs.plan
+
+    analyze.runs.plan.Plan.left_of = None  # type: ignore[assignment,method-assign]
+
+
+def a_library_that_warns() -> None:
+    import logging
+    import warnings
+
+    import analyze.runs.plan
+
+    real = analyze.runs.plan.Plan.left_of
+
+    def left_of(*arguments: Any) -> Any:
+        warnings.warn("this way is old\nvery old", stacklevel=1)
+        logging.getLogger("some.library").error("cannot find %s", "it")
+        return real(*arguments)
+
+    analyze.runs.plan.Plan.left_of = left_of  # type: ignore[method-assign]
+
+
+def test_a_run_that_goes_well(batch: Batch) -> None:
+    write(batch.input, [row(number) for number in range(20)])
+    ended = batch.run("--log-json")
+    assert ended.code == 0
+    assert [line["event"] for line in said(ended.err)] == ["end"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "flags", "first", "code", "named"),
+    [
+        (["no object"], [], None, 2, "requests.jsonl:1"),
+        ([row(1)], ["--no-such-flag"], None, 2, "--no-such-flag"),
+        ([row(1)], ["--max-time", "soon"], None, 2, "'soon' is no time"),
+        ([row(1)], ["--base-url", "http://127.0.0.1:1/v1", "--model", "other"], None, 2, "no server serves 'other'"),
+        ([row(1)], [], full_disk, 4, "No space left"),
+        ([row(1)], [], a_bug, 70, "this is a bug"),
+    ],
+    ids=["bad input", "unknown flag", "wrong value", "wrong model", "full disk", "bug"],
+)
+def test_what_ends_a_run_is_the_last_line(
+    batch: Batch, rows: list[Any], flags: list[str], first: Callable[[], None] | None, code: int, named: str
+) -> None:
+    write(batch.input, rows)
+    ended = batch.run("--log-json", *flags, first=[f"{__name__}:{first.__name__}"] if first else [])
+    last = said(ended.err)[-1]
+    assert (ended.code, last["event"], last["exit_code"]) == (code, "error", code)
+    assert named in last["message"]
+    assert ("Traceback" in last["traceback"]) if code == 70 else last["cure"]
+
+
+def test_an_interrupted_run(batch: Batch) -> None:
+    write(batch.input, [row(number) for number in range(100)])
+    for server in batch.servers:
+        server.delay_s = 0.3
+    process = batch.start("--log-json", "--in-flight", "4")
+    until(lambda: len(batch.asked) > 4)
+    process.interrupt()
+    ended = process.wait()
+    events = [(line["event"], line.get("exit_code")) for line in said(ended.err)]
+    assert events == [("note", None), ("end", None), ("error", 130)]
+    assert "--log-json" in said(ended.err)[-1]["cure"], "the command that continues"
+
+
+def test_warnings_of_libraries(batch: Batch) -> None:
+    write(batch.input, [row(number) for number in range(5)])
+    lines = said(batch.run("--log-json", first=[f"{__name__}:{a_library_that_warns.__name__}"]).err)
+    assert [line["event"] for line in lines][:2] == ["warning", "error"] and lines[-1]["event"] == "end"
+    assert "this way is old" in lines[0]["text"] and lines[1]["text"] == "cannot find it"
+
+
+def test_a_server_that_goes_and_comes_back(batch: Batch, fake: Callable[..., FakeVLLM]) -> None:
+    write(batch.input, [row(number) for number in range(200)])
+    batch.servers = [fake(delay_s=0.1), fake(delay_s=0.1)]
+    process = batch.start("--log-json", "--in-flight", "4")
+    until(lambda: len(batch.asked) > 8)
+    batch.servers[0].crash()
+    until(lambda: process.err.endswith("\n"))
+    batch.servers[0].start()
+    ended = process.wait()
+    notes = [line["text"] for line in said(ended.err) if line["event"] == "note"]
+    assert (ended.code, len(notes)) == (0, 2)
+    url = batch.servers[0].url
+    assert notes[0].startswith(f"{url} is out: ") and notes[1] == f"{url} is back"
