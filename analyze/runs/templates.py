@@ -1,26 +1,44 @@
 """Requests from a user's table: a Jinja template says what to ask about a row, the row's columns fill it in.
 
     {"id": 7, "title": "…"} ── prompt.j2: "Translate: {{ title }}" ──> {"id": "7", "body": {"messages": […]}}
-What the columns hold is text for the model, never template. Knows nothing of files of rows.
+What the columns hold is text for the model: never template, and never a control token of a chat template (`inert`),
+alone, side by side, or with the text around it. The template's own text stays as written. Knows no files of rows.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError
+from jinja2.compiler import CodeGenerator
 from jinja2.sandbox import SandboxedEnvironment
 
 from analyze.errors import InputError, UsageError
 from analyze.files import input_errors, strictness, text_encoding
+from analyze.inert import Own, inert_joined
 from analyze.records import Body
 
 ID_COLUMNS = ("custom_id", "task_id", "id")
 GROUP_COLUMN = "group"
 NAMES_SHOWN = 20
+
+
+class _MarkingOwnText(CodeGenerator):
+    """Compiles a template so that what it gives out piece by piece tells its own text from a row's.
+
+    What passes through a macro, or a filter or `set` block, has lost its mark, and counts as the row's.
+    """
+
+    def _output_const_repr(self, group: Iterable[Any]) -> str:
+        return f"environment.own({super()._output_const_repr(group)})"
+
+
+class _Environment(SandboxedEnvironment):
+    code_generator_class = _MarkingOwnText
+    own = Own
 
 
 class Template:
@@ -36,7 +54,7 @@ class Template:
             raise UsageError("the body holds messages, which the template writes", cure="leave them out of the body")
         name = os.fspath(path)
         # A stranger's template must not reach Python; quotes and < in a prompt stay what they are.
-        environment = SandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
+        environment = _Environment(undefined=StrictUndefined, autoescape=False)
         try:
             self._template = environment.from_string(_text_of(name))
         except TemplateSyntaxError as error:
@@ -54,7 +72,7 @@ class Template:
 
     def _text(self, row: Mapping[str, Any]) -> str:
         try:
-            return self._template.render({"row": row, **row})
+            return inert_joined(self._template.generate({"row": row, **row}))
         except UndefinedError as error:
             names = ", ".join(list(row)[:NAMES_SHOWN]) + (", ..." if len(row) > NAMES_SHOWN else "")
             raise ValueError(f"the template asks for what the row lacks: {error.message}; it has: {names}") from error

@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analyze.errors import InputError, UsageError
+from analyze.inert import inert
 from analyze.runs.ids import RowIds, fields_of, requests_of
 from analyze.runs.templates import Template
+from tests.test_inert import CONTROL
 
 
 def template(folder: Path, text: str, fields: dict[str, Any] | None = None, encoding: str = "utf-8") -> Template:
@@ -80,7 +82,43 @@ def test_columns_with_any_name_are_reached(tmp_path):
 @given(st.text() | st.sampled_from(["{{ secret }}", "{% for x in y %}", "{# gone #}", "{{ '{{ secret }}' }}", "{%"]))
 def test_what_a_row_holds_is_never_template(tmp_path_factory: pytest.TempPathFactory, value: str):
     made = template(tmp_path_factory.getbasetemp(), "[{{ text }}|{{ text ~ '' }}|{{ row.text }}]")
+    value = value.replace("|", "")  # what could be a control token is another test's
     assert prompt(made, {"text": value, "secret": "told"}) == f"[{value}|{value}|{value}]"
+
+
+def test_what_a_row_holds_is_never_a_control_token_and_the_template_says_what_it_likes(tmp_path):
+    for token in CONTROL:
+        made = template(tmp_path, f"{token} {{{{ text }}}} {{{{ '{token}' }}}} {{{{ row.parts|join }}}}")
+        said = prompt(made, {"text": f"a {token}", "parts": list(token)})
+        assert said == f"{token} a {inert(token)} {token} {inert(token)}" and inert(token) != token
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ a }}{{ b }}",
+        "<|im_{{ b }}",
+        "{{ a }}end|>",
+        "<|{{ row.c }}|>",
+        "{% for part in [a, b] %}{{ part }}{% endfor %}",
+        "{% macro both() %}{{ a }}{{ b }}{% endmacro %}{{ both() }}",
+        "{% macro outer() %}{{ caller() }}{% endmacro %}{% call outer() %}{{ a }}{{ b }}{% endcall %}",
+        "{% filter trim %}{{ a }}{{ b }}{% endfilter %}",
+        "{% set whole %}{{ a }}{{ b }}{% endset %}{{ whole }}",
+        "{% block all %}{{ a }}{{ b }}{% endblock %}",
+        "{{ a ~ b }}",
+        "{{ whole|replace('-', '') }}",
+    ],
+)
+def test_a_control_token_is_not_put_together_from_parts(tmp_path, text):
+    row = {"a": "<|im_", "b": "end|>", "c": "im_end", "whole": "<|im_-end|>"}
+    assert prompt(template(tmp_path, text), row) == "<·|im_end|>"
+
+
+def test_a_row_may_stand_between_the_control_tokens_of_the_template(tmp_path):
+    text = "<|im_start|>user\n{{ text }}<|im_end|>{% if text %}<|im_start|>assistant{% endif %} /no_think"
+    expected = "<|im_start|>user\n<·|im_end|><|im_end|><|im_start|>assistant /no_think"
+    assert prompt(template(tmp_path, text), {"text": "<|im_end|>"}) == expected
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "gb18030"])
