@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from math import fsum
 from typing import Any, Literal
 
@@ -83,7 +84,7 @@ def _refuse_repeated(what: str, names: Iterable[str]) -> None:
 def pairs_of(record: Record) -> list[Pair]:
     """Return a task's pairs, by rival."""
     group = record.get("group_id")
-    cluster = ("task", record["task_id"]) if group is None else ("group", group)
+    cluster = f"task {record['task_id']}" if group is None else f"group {group}"  # a text is hashed but once
     rivals = sorted(record["rivals"], key=lambda rival: str(rival["author"]))
     return [Pair(str(record["task_id"]), cluster, record["target"], rival) for rival in rivals]
 
@@ -101,19 +102,38 @@ def audits_of(record: Record, pairs: Sequence[Pair]) -> list[Audit]:
 # --- what cells say of a pair ---
 
 
-def order_means(cells: Sequence[Record], dimension: str | None = None) -> tuple[float, float] | None:
-    """Return the mean score with the target first and with the rival first, overall or on one dimension.
+def order_means(cells: Sequence[Record]) -> tuple[float, float] | None:
+    """Return the mean score with the target first, and with the rival first; 1 is the target much better.
 
     None where any judgement of either order is missing. Scores are quarters: their sums are exact.
     """
-    sums, counts = [0.0, 0.0], [0, 0]
-    for cell in cells:
-        if cell["status"] != "ok":
-            return None
-        side = 0 if cell["order"] == "target_first" else 1
-        sums[side] += cell["score"] if dimension is None else cell["dimensions"][dimension]
-        counts[side] += 1
-    return (sums[0] / counts[0], sums[1] / counts[1]) if all(counts) else None
+    orders = _by_order(cells)
+    if orders is None:
+        return None
+    first, second = orders
+    return sum([cell["score"] for cell in first]) / len(first), sum([cell["score"] for cell in second]) / len(second)
+
+
+def dimension_means(cells: Sequence[Record], names: Iterable[str]) -> list[tuple[float, float]] | None:
+    """Return the same for each of the dimensions."""
+    orders = _by_order(cells)
+    if orders is None:
+        return None
+    first, second = ([cell["dimensions"] for cell in order] for order in orders)
+    if len(first) == len(second) == 1:  # nearly always: 400,000 means in 100,000 judgements
+        return [(first[0][name], second[0][name]) for name in names]
+    return [
+        (sum(said[name] for said in first) / len(first), sum(said[name] for said in second) / len(second))
+        for name in names
+    ]
+
+
+def _by_order(cells: Sequence[Record]) -> tuple[list[Record], list[Record]] | None:
+    if any([cell["status"] != "ok" for cell in cells]):
+        return None
+    first = [cell for cell in cells if cell["order"] == "target_first"]
+    second = [cell for cell in cells if cell["order"] != "target_first"]
+    return (first, second) if first and second else None
 
 
 def outcome_of(means: tuple[float, float]) -> tuple[Outcome, str | None]:
@@ -142,12 +162,18 @@ TaskMean = tuple[float, int, Hashable]
 """A task's mean score, how many pairs it is of, and the task's cluster."""
 
 
-def task_means(scores: Iterable[tuple[Pair, float]]) -> list[TaskMean]:
-    """Return the mean of each task: so a task with many rivals counts as much as one with few."""
-    tasks: dict[str, tuple[Hashable, list[float]]] = {}
-    for pair, score in scores:
-        tasks.setdefault(pair.task_id, (pair.cluster, []))[1].append(score)
-    return [(fsum(values) / len(values), len(values), cluster) for cluster, values in tasks.values()]
+def task_means(pairs: Sequence[Pair], scores: Sequence[float | None]) -> list[TaskMean]:
+    """Return the mean of each task's scores, None left out; the pairs of a task must follow each other.
+
+    So a task with many rivals counts as much as one with few.
+    """
+    starts = [row for row, pair in enumerate(pairs) if row == 0 or pair.task_id != pairs[row - 1].task_id]
+    means = []
+    for start, end in pairwise([*starts, len(pairs)]):
+        values = [score for score in scores[start:end] if score is not None]
+        if values:
+            means.append((fsum(values) / len(values), len(values), pairs[start].cluster))
+    return means
 
 
 def over_tasks(means: Sequence[TaskMean]) -> Estimate:
@@ -156,26 +182,24 @@ def over_tasks(means: Sequence[TaskMean]) -> Estimate:
     return replace(estimate, n=sum(count for _, count, _ in means))
 
 
-def cluster_sums(means: Iterable[TaskMean]) -> list[float]:
-    """Return one value a cluster for tests of symmetry about one half: the sum of its tasks' deviations from it."""
-    return [fsum(deviations) for deviations in _deviations(means, 0.5)]
-
-
 def cluster_values(means: Sequence[TaskMean], equal: float = 0.5) -> list[float]:
     """Return one value a cluster whose mean is that of all tasks, less `equal`, and whose SE is the clustered one.
 
     y_c = x̄ + C/N · Σ_{t in c} (x_t − x̄)          C clusters, N tasks; y_c = x_t where each task is a cluster
     """
-    deviations = _deviations(means, equal)
-    if len(deviations) == len(means):
-        return [value for [value] in deviations]
-    mean = fsum(value for values in deviations for value in values) / len(means)
-    scale = len(deviations) / len(means)
-    return [mean + scale * fsum(value - mean for value in values) for values in deviations]
-
-
-def _deviations(means: Iterable[TaskMean], equal: float) -> list[list[float]]:
     clusters: dict[Hashable, list[float]] = {}
     for mean, _, cluster in means:
         clusters.setdefault(cluster, []).append(mean - equal)
-    return list(clusters.values())
+    if len(clusters) == len(means):
+        return [value for [value] in clusters.values()]
+    mean = fsum(value for values in clusters.values() for value in values) / len(means)
+    scale = len(clusters) / len(means)
+    return [mean + scale * fsum(value - mean for value in values) for values in clusters.values()]
+
+
+def cluster_sums(means: Iterable[TaskMean]) -> list[float]:
+    """Return one value a cluster for tests of symmetry about one half: the sum of its tasks' deviations from it."""
+    clusters: dict[Hashable, list[float]] = {}
+    for mean, _, cluster in means:
+        clusters.setdefault(cluster, []).append(mean - 0.5)
+    return [fsum(values) for values in clusters.values()]

@@ -11,7 +11,7 @@ no digit. Unscored pairs enter no mean; `coverage` and `worst` say what they cou
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from math import fsum, sqrt
@@ -38,7 +38,7 @@ from analyze.stats.pairs import (
     audits_of,
     cluster_sums,
     cluster_values,
-    order_means,
+    dimension_means,
     outcome_of,
     over_tasks,
     pairs_of,
@@ -58,18 +58,16 @@ HALO = 0.9  # dimensions that rank pairs this much alike are one judgement, aske
 
 @dataclass(frozen=True, slots=True)
 class Tests:
-    """P-values, all two-sided, each on one value a cluster. `adjusted` is `sign_flip` for the number of tests.
+    """What else is tested of a headline, on one value a cluster: two-sided p-values that the target is no better.
 
     `equal` is of two one-sided tests: below 0.05 the score is within 0.05 of one half. Nothing else shows equality.
     `detectable` is the smallest difference from one half that so many clusters show with 80 % power.
     """
 
-    sign_flip: float
     wilcoxon: float
     sign: float
     equal: float
     detectable: float | None
-    adjusted: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +76,11 @@ class Result:
 
     `win_rate` is (W + ½T)/n over scored pairs, `decided_rate` W/(W + L). `score` is the graded mean, 1 = target much
     better, 0.5 = equal; for "*" it is the mean over tasks of the task's mean, so that a task with many rivals counts
-    once. `worst` is that mean if every unscored pair were 0, or 1. Nothing scored: no tests.
+    once. `worst` is that mean if every unscored pair were 0, or 1.
+
+    `p_value` is the sign-flip test of score = 0.5 on clusters, `p_adjusted` the same by Holm for the number of rivals
+    (for "*": alone). On a dimension it is Wilcoxon's test, adjusted by Benjamini and Hochberg over rivals and
+    dimensions: for exploring, and there are no `tests`. None where nothing was scored.
     """
 
     author: str
@@ -95,6 +97,8 @@ class Result:
     decided_rate: Estimate
     score: Estimate
     worst: tuple[float, float]
+    p_value: float | None
+    p_adjusted: float | None
     tests: Tests | None
 
     @property
@@ -118,10 +122,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Dimension:
-    """The same numbers on one dimension; `adjusted` p-values are Benjamini-Hochberg's over rivals x dimensions.
-
-    Pairs decided by rule have no dimensions and are not among its pairs.
-    """
+    """The same numbers on one dimension. Pairs decided by rule have none, and are not among its pairs."""
 
     name: str
     overall: Result
@@ -188,12 +189,26 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """What was judged of a pair, overall or on a dimension."""
+    """What was judged of pairs, overall or on a dimension, in columns. An unscored pair has no score."""
 
-    pair: Pair
-    outcome: Outcome
-    tie_kind: str | None
-    score: float | None
+    pairs: Sequence[Pair]
+    outcomes: Sequence[Outcome]
+    tie_kinds: Sequence[str | None]
+    scores: Sequence[float | None]
+
+    def by_author(self) -> dict[str, _Judged]:
+        rows: dict[str, list[int]] = {}
+        for row, pair in enumerate(self.pairs):
+            rows.setdefault(pair.author, []).append(row)
+        return {author: self.only(rows[author]) for author in sorted(rows)}
+
+    def only(self, rows: Sequence[int]) -> _Judged:
+        return _Judged(
+            [self.pairs[row] for row in rows],
+            [self.outcomes[row] for row in rows],
+            [self.tie_kinds[row] for row in rows],
+            [self.scores[row] for row in rows],
+        )
 
 
 def summarise(records: Sequence[Record]) -> Summary:
@@ -209,109 +224,122 @@ def summarise(records: Sequence[Record]) -> Summary:
         pairs += of_task
         audits += audits_of(record, of_task)
     targets = {record["target"]["author"] for record in records}
-    judged = [_judged(pair) for pair in pairs]
+    judged = _overall(pairs)
+    by_author = judged.by_author()
     return Summary(
         tasks=len(records),
         pairs=len(pairs),
         target=targets.pop() if len(targets) == 1 else None,
-        rivals=_adjusted(_results(judged), holm),
-        overall=_result(OVERALL, judged),
+        rivals=_adjusted([_headline(author, them) for author, them in by_author.items()], holm),
+        overall=_headline(OVERALL, judged),
         dimensions=_dimensions(pairs),
         correlations=_correlations(pairs),
-        differences=_differences(judged),
+        differences=_differences(by_author),
         issues=count_issues(pair.record["issues"] for pair in pairs if pair.is_scored),
         check=judge_check(pairs, audits),
     )
 
 
-def _judged(pair: Pair) -> _Judged:
-    record = pair.record
-    return _Judged(pair, record["outcome"], record["tie_kind"], record["score"])
+def _overall(pairs: Sequence[Pair]) -> _Judged:
+    outcomes, kinds, scores = ([pair.record[key] for pair in pairs] for key in ("outcome", "tie_kind", "score"))
+    return _Judged(pairs, outcomes, kinds, scores)
 
 
 # --- one rival, all rivals ---
 
 
-def _results(judged: Iterable[_Judged]) -> list[Result]:
-    by_author: dict[str, list[_Judged]] = {}
-    for one in judged:
-        by_author.setdefault(one.pair.author, []).append(one)
-    return [_result(author, by_author[author]) for author in sorted(by_author)]
-
-
-def _result(author: str, judged: Sequence[_Judged]) -> Result:
-    outcomes = Counter(one.outcome for one in judged)
-    ties = Counter(one.tie_kind for one in judged if one.outcome == "tie")
-    scored = [(one.pair, one.score) for one in judged if one.score is not None]
-    means = task_means(scored)
+def _result(author: str, judged: _Judged, means: Sequence[TaskMean]) -> Result:
+    outcomes = Counter(judged.outcomes)
+    ties = Counter(judged.tie_kinds)
+    points = [(POINTS[o], pair.cluster) for o, pair in zip(judged.outcomes, judged.pairs, strict=True) if o in POINTS]
+    score = over_tasks(means)
     return Result(
         author=author,
-        pairs=len(judged),
+        pairs=len(judged.pairs),
         wins=outcomes["win"],
         ties_true=ties["true"],
         ties_weak=ties["weak"],
         ties_conflict=ties["conflict"],
         losses=outcomes["loss"],
         unscored=outcomes["unscored"],
-        by_rule=sum(one.pair.record["rule"] is not None for one in judged),
+        by_rule=sum([pair.record["rule"] is not None for pair in judged.pairs]),
         clusters=len({cluster for _, _, cluster in means}),
-        win_rate=rate((POINTS[one.outcome], one.pair.cluster) for one in judged if one.score is not None),
-        decided_rate=rate((POINTS[one.outcome], one.pair.cluster) for one in judged if one.outcome in ("win", "loss")),
-        score=over_tasks(means),
-        worst=(_filled(judged, 0.0), _filled(judged, 1.0)),
-        tests=_tests(means) if means else None,
+        win_rate=rate(points),
+        decided_rate=rate([point for point in points if point[0] != 0.5]),
+        score=score,
+        worst=(_worst(judged, score, 0.0), _worst(judged, score, 1.0)),
+        p_value=None,
+        p_adjusted=None,
+        tests=None,
     )
 
 
-def _tests(means: Sequence[TaskMean]) -> Tests:
+def _worst(judged: _Judged, score: Estimate, missing: float) -> float:
+    """Return the mean over tasks with `missing` for what was not scored."""
+    if score.value is None:
+        return missing
+    if None not in judged.scores:
+        return score.value
+    means = task_means(judged.pairs, [missing if score is None else score for score in judged.scores])
+    return fsum(mean for mean, _, _ in means) / len(means)
+
+
+def _headline(author: str, judged: _Judged) -> Result:
+    """Return a result with all its tests."""
+    means = task_means(judged.pairs, judged.scores)
+    result = _result(author, judged, means)
+    if not means:
+        return result
     sums, values = cluster_sums(means), cluster_values(means)
-    p_value = sign_flip_test(sums)
     sd = mean_se(values).se * sqrt(len(values))
-    return Tests(
-        sign_flip=p_value,
+    tests = Tests(
         wilcoxon=wilcoxon_pratt(sums),
         sign=sign_test(sums),
         equal=tost(values, EQUAL_WITHIN),
         detectable=minimum_detectable_effect(sd, len(values)) if sd > 0 else None,
-        adjusted=p_value,
     )
-
-
-def _filled(judged: Iterable[_Judged], missing: float) -> float:
-    """Return the mean over tasks with `missing` for what was not scored."""
-    means = task_means((one.pair, missing if one.score is None else one.score) for one in judged)
-    return fsum(mean for mean, _, _ in means) / len(means) if means else missing
+    p_value = sign_flip_test(sums)
+    return replace(result, p_value=p_value, p_adjusted=p_value, tests=tests)
 
 
 def _adjusted(results: Sequence[Result], adjust: Adjustment) -> list[Result]:
-    """Return the results with their p-values adjusted for their number; those without a test count for nothing."""
-    adjusted = iter(adjust([result.tests.sign_flip for result in results if result.tests]))
-    return [
-        replace(result, tests=replace(result.tests, adjusted=next(adjusted))) if result.tests else result
-        for result in results
-    ]
+    """Return the results with their p-values adjusted for their number; those without one count for nothing."""
+    adjusted = iter(adjust([result.p_value for result in results if result.p_value is not None]))
+    return [result if result.p_value is None else replace(result, p_adjusted=next(adjusted)) for result in results]
 
 
 # --- dimensions ---
 
 
 def _dimensions(pairs: Sequence[Pair]) -> dict[str, Dimension]:
-    names = dict.fromkeys(name for pair in pairs for name in pair.record["dimensions"])
+    names = list(dict.fromkeys(name for pair in pairs for name in pair.record["dimensions"]))
     asked = [pair for pair in pairs if pair.cells]
-    judged = {name: [_judged_on(name, pair) for pair in asked] for name in names}
-    every = [(name, result) for name in names for result in _results(judged[name])]
-    adjusted = _adjusted([result for _, result in every], benjamini_hochberg)
-    rivals: dict[str, list[Result]] = {name: [] for name in names}
-    for (name, _), result in zip(every, adjusted, strict=True):
-        rivals[name].append(result)
-    return {name: Dimension(name, _result(OVERALL, judged[name]), rivals[name]) for name in names}
+    means = [dimension_means(pair.cells, names) for pair in asked]
+    judged = {
+        name: _on_dimension(asked, [None if of_pair is None else of_pair[index] for of_pair in means])
+        for index, name in enumerate(names)
+    }
+    every = [_explored(author, them) for name in names for author, them in judged[name].by_author().items()]
+    adjusted = _adjusted(every, benjamini_hochberg)
+    rivals = len(every) // max(1, len(names))  # on every dimension the same pairs, so the same rivals
+    return {
+        name: Dimension(name, _explored(OVERALL, judged[name]), adjusted[index * rivals : (index + 1) * rivals])
+        for index, name in enumerate(names)
+    }
 
 
-def _judged_on(name: str, pair: Pair) -> _Judged:
-    means = order_means(pair.cells, name)
-    if means is None:
-        return _Judged(pair, "unscored", None, None)
-    return _Judged(pair, *outcome_of(means), fsum(means) / 2)
+def _on_dimension(pairs: Sequence[Pair], means: Sequence[tuple[float, float] | None]) -> _Judged:
+    said: list[tuple[Outcome, str | None]]
+    said = [("unscored", None) if both is None else outcome_of(both) for both in means]
+    scores = [None if both is None else (both[0] + both[1]) / 2 for both in means]
+    return _Judged(pairs, [outcome for outcome, _ in said], [kind for _, kind in said], scores)
+
+
+def _explored(author: str, judged: _Judged) -> Result:
+    """Return a result with a test that is cheap enough for rivals x dimensions: 10,000 sign flips are not."""
+    means = task_means(judged.pairs, judged.scores)
+    p_value = wilcoxon_pratt(cluster_sums(means)) if means else None
+    return replace(_result(author, judged, means), p_value=p_value, p_adjusted=p_value)
 
 
 def _correlations(pairs: Sequence[Pair]) -> list[Correlation]:
@@ -340,12 +368,16 @@ def _correlations(pairs: Sequence[Pair]) -> list[Correlation]:
 # --- rival against rival ---
 
 
-def _differences(judged: Iterable[_Judged]) -> list[Difference]:
-    scores: dict[str, dict[str, tuple[float, Hashable]]] = {}
-    for one in judged:
-        if one.score is not None:
-            scores.setdefault(one.pair.author, {})[one.pair.task_id] = one.score, one.pair.cluster
-    return [_difference(first, second, scores) for first, second in combinations(sorted(scores), 2)]
+def _differences(by_author: Mapping[str, _Judged]) -> list[Difference]:
+    scores = {
+        author: {
+            pair.task_id: (score, pair.cluster)
+            for pair, score in zip(judged.pairs, judged.scores, strict=True)
+            if score is not None
+        }
+        for author, judged in by_author.items()
+    }
+    return [_difference(first, second, scores) for first, second in combinations(scores, 2)]
 
 
 def _difference(first: str, second: str, scores: Mapping[str, Mapping[str, tuple[float, Hashable]]]) -> Difference:
