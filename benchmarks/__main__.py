@@ -8,7 +8,20 @@ import sys
 import time
 from collections.abc import Callable
 
-from benchmarks import cost, first_request, fit, journaling, makespan, memory, peers, results, resume, scale, soak
+from benchmarks import (
+    cost,
+    coverage,
+    first_request,
+    fit,
+    journaling,
+    makespan,
+    memory,
+    peers,
+    results,
+    resume,
+    scale,
+    soak,
+)
 from benchmarks.results import Section
 
 SECTIONS: dict[str, Callable[[], Section]] = {
@@ -26,6 +39,7 @@ SECTIONS: dict[str, Callable[[], Section]] = {
     "first-request": first_request.first_request,
     "memory": memory.memory,
     "scale": scale.scale,
+    "coverage": coverage.coverage,
 }
 
 
