@@ -366,7 +366,7 @@ def _time(run: Run, lang: Lang) -> str | None:
     if started and ended:
         day = started.partition(" ")[0] + " "
         from_to = texts["from_to"].format(started=started, ended=ended.removeprefix(day))
-    return ", ".join(filter(None, (from_to, asking))) or None
+    return texts["comma"].join(filter(None, (from_to, asking))) or None
 
 
 def _state(run: Run, lang: Lang) -> str:

@@ -36,7 +36,8 @@ class Parser(argparse.ArgumentParser):
     """argparse, with wrong use reported in our way (message, cure, exit 2)."""
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(message, cure=f"{self.prog} --help")
+        typed = f"python -m {self.prog}" if "." in self.prog else self.prog
+        raise UsageError(message, cure=f"{typed} --help")
 
 
 def add_settings(parser: argparse.ArgumentParser, settings: Sequence[Setting], lang: Lang) -> None:
