@@ -110,7 +110,7 @@ def _check_lines(summary: Summary, t: Texts) -> list[CheckLine]:
     lines = [
         _share_line("m_order", check.order_agreement, LEAST_ORDER_AGREEMENT, t),
         _first_pick_line(check.first_pick_share, t),
-        CheckLine(t["m_kappa"], score(check.order_kappa), "", "", t["m_kappa_why"], None),
+        CheckLine(t["m_kappa"], score(check.order_kappa.value), score_span(check.order_kappa), "", t["m_kappa_why"], None),
         _share_line("m_passed", check.passed_accuracy, LEAST_PASSED_ACCURACY, t),
     ]
     enough = summary.coverage >= LEAST_COVERAGE

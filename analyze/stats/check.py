@@ -18,9 +18,9 @@ from itertools import combinations
 from math import fsum
 from typing import Literal
 
-from analyze.stats.agreement import cohen_kappa
+from analyze.stats.agreement import cohen_kappa, krippendorff_alpha
 from analyze.stats.intervals import Estimate
-from analyze.stats.pairs import POINTS, Audit, Pair, Record, lean, order_means, outcome_of, rate
+from analyze.stats.pairs import POINTS, Audit, Pair, Record, facts_held, lean, order_means, outcome_of, rate
 
 State = Literal["qualified", "not_qualified", "not_enough_evidence"]
 Direction = Literal["at_least", "at_most"]
@@ -76,15 +76,19 @@ class JudgeCheck:
     `first_pick_share`: among verdicts that take a side, those for the solution shown first; 0.5 is no position bias.
     `passed_accuracy`: among pairs with exactly one passed test result, those whose correctness verdict names that
     side; "equal" is no hit. `same_decisive`: verdicts on a solution against itself that take a side.
-    `repeat_flips`: how often two verdicts on the same pair in the same order, sampled, take different sides.
+    `repeat_flips`: how often two verdicts on the same pair in the same order, sampled, take different sides;
+    `repeat_alpha`: how much such verdicts agree beyond chance, on their five ordered levels.
+    `facts_agreement`: where a dimension's verdict and measured facts both take a side, how often it is the same.
     """
 
     order_agreement: Estimate
     first_pick_share: Estimate
-    order_kappa: float | None
+    order_kappa: Estimate
     passed_accuracy: Estimate
     same_decisive: Estimate
     repeat_flips: Estimate
+    repeat_alpha: Estimate
+    facts_agreement: Estimate
     probes: list[Probe]
     failed_cells: int
     cells: int
@@ -114,14 +118,27 @@ def judge_check(pairs: Sequence[Pair], audits: Sequence[Audit]) -> JudgeCheck:
     return JudgeCheck(
         order_agreement=rate((float(first == second), cluster) for first, second, cluster in sides),
         first_pick_share=rate((float(cell["digit"] > 3), cluster) for cell, cluster in decisive),
-        order_kappa=cohen_kappa([first for first, _, _ in sides], [second for _, second, _ in sides]),
+        order_kappa=_kappa(sides),
         passed_accuracy=rate(hit for pair in pairs if (hit := _passed_hit(pair)) is not None),
         same_decisive=rate(_same_decisive(audits)),
         repeat_flips=rate(_repeat_flips(audits)),
+        repeat_alpha=_alpha(audits),
+        facts_agreement=rate((agrees, pair.cluster) for pair in pairs for _, agrees in facts_held(pair)),
         probes=[_probe(name, [audit for audit in audits if audit.probe == name]) for name in MOVERS],
         failed_cells=sum(cell["status"] != "ok" for cell, _ in cells),
         cells=len(cells),
     )
+
+
+def _kappa(sides: Sequence[tuple[int, int, Hashable]]) -> Estimate:
+    return Estimate(
+        cohen_kappa([first for first, _, _ in sides], [second for _, second, _ in sides]), None, None, len(sides)
+    )
+
+
+def _alpha(audits: Iterable[Audit]) -> Estimate:
+    units = [scores for audit in audits if audit.probe == "repeat" for scores in _by_order(audit.cells).values()]
+    return Estimate(krippendorff_alpha(units, "ordinal"), None, None, len(units))
 
 
 def _passed_hit(pair: Pair) -> tuple[float, Hashable] | None:

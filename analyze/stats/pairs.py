@@ -136,6 +136,13 @@ def _by_order(cells: Sequence[Record]) -> tuple[list[Record], list[Record]] | No
     return (first, second) if first and second else None
 
 
+def facts_held(pair: Pair) -> list[tuple[str, float]]:
+    """Return each dimension on which verdict and measured facts both take a side: 1 for the same one, 0 for not."""
+    record = pair.record
+    confirmed = [(name, 1.0) for name in record.get("confirmed") or ()]
+    return confirmed + [(name, 0.0) for name in record.get("contradicted") or ()]
+
+
 def outcome_of(means: tuple[float, float]) -> tuple[Outcome, str | None]:
     """Return what two order means come to: a win needs both above one half, a loss both below; else a kind of tie."""
     first, second = map(lean, means)

@@ -39,6 +39,7 @@ from analyze.stats.pairs import (
     cluster_sums,
     cluster_values,
     dimension_means,
+    facts_held,
     outcome_of,
     over_tasks,
     pairs_of,
@@ -122,11 +123,15 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Dimension:
-    """The same numbers on one dimension. Pairs decided by rule have none, and are not among its pairs."""
+    """The same numbers on one dimension. Pairs decided by rule have none, and are not among its pairs.
+
+    `facts_agreement`: where verdict and measured facts both take a side, how often it is the same.
+    """
 
     name: str
     overall: Result
     rivals: list[Result]
+    facts_agreement: Estimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,9 +326,18 @@ def _dimensions(pairs: Sequence[Pair]) -> dict[str, Dimension]:
     }
     every = [_explored(author, them) for name in names for author, them in judged[name].by_author().items()]
     adjusted = _adjusted(every, benjamini_hochberg)
+    held: dict[str, list[tuple[float, Hashable]]] = {name: [] for name in names}
+    for pair in asked:
+        for name, agrees in facts_held(pair):
+            held[name].append((agrees, pair.cluster))
     rivals = len(every) // max(1, len(names))  # on every dimension the same pairs, so the same rivals
     return {
-        name: Dimension(name, _explored(OVERALL, judged[name]), adjusted[index * rivals : (index + 1) * rivals])
+        name: Dimension(
+            name,
+            overall=_explored(OVERALL, judged[name]),
+            rivals=adjusted[index * rivals : (index + 1) * rivals],
+            facts_agreement=rate(held[name]),
+        )
         for index, name in enumerate(names)
     }
 

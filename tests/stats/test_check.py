@@ -177,6 +177,22 @@ def test_probes_enter_no_result() -> None:
     assert (probed.check.cells, probed.check.failed_cells) == (plain.check.cells, plain.check.failed_cells)
 
 
+def test_repeats_that_say_the_same_of_every_pair_agree_beyond_chance() -> None:
+    records = [record("a", WIN) | {"audit": [audit("repeat", (5, 1), (5, 1))]}]
+    records.append(record("b", LOSS) | {"audit": [audit("repeat", (1, 5), (1, 5))]})
+    assert summarise(records).check.repeat_alpha.value == 1
+
+
+def test_verdicts_are_held_against_measured_facts_where_both_take_a_side() -> None:
+    one, other = record("a", WIN), record("b", WIN)
+    one["rivals"][0] |= {"confirmed": ["idiom"], "contradicted": {"security": {"verdict": 1.0, "facts": []}}}
+    other["rivals"][0] |= {"confirmed": ["security", "idiom"], "contradicted": {}}
+    summary = summarise([one, other])
+    assert (summary.check.facts_agreement.value, summary.check.facts_agreement.n) == (0.75, 4)
+    agreement = {name: dimension.facts_agreement for name, dimension in summary.dimensions.items()}
+    assert (agreement["idiom"].value, agreement["security"].value, agreement["readability"]) == (1, 0.5, NOTHING)
+
+
 # --- invariance ---
 
 digits = st.integers(1, 5) | st.none()
@@ -190,7 +206,7 @@ probed = st.builds(
 runs = st.lists(st.tuples(said, st.lists(probed, max_size=4)), min_size=1, max_size=5)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=25)
 @given(runs)
 def test_swapping_target_and_rival_changes_nothing_of_the_check(run: Any) -> None:
     straight = [record(str(n), pair) | {"audit": audits} for n, (pair, audits) in enumerate(run)]
@@ -210,7 +226,7 @@ def mirror(one: dict[str, Any]) -> dict[str, Any]:
     return one | {"edited": MIRROR.get(one["edited"], one["edited"]), "cells": cells}
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=25)
 @given(runs, st.randoms())
 def test_the_order_of_cells_and_probes_changes_nothing(run: Any, shuffler: Any) -> None:
     records = [record(str(n), pair) | {"audit": audits} for n, (pair, audits) in enumerate(run)]

@@ -95,7 +95,7 @@ def test_a_judge_that_always_picks_the_first_is_seen_through() -> None:
 def test_a_judge_that_mirrors_exactly_agrees_with_itself_in_every_pair() -> None:
     records = [record(str(n), (digit, 6 - digit)) for n, digit in enumerate((1, 2, 3, 4, 5))]
     check = summarise(records).check
-    assert check.order_agreement.value == 1 and check.order_kappa == 1
+    assert check.order_agreement.value == 1 and check.order_kappa.value == 1
     assert check.first_pick_share.value == 0.5
 
 
@@ -104,7 +104,7 @@ def test_a_random_judge_agrees_with_itself_by_chance_only() -> None:
     records = [record(str(n), (draw.randint(1, 5), draw.randint(1, 5))) for n in range(400)]
     check = summarise(records).check
     assert check.order_agreement.value == pytest.approx(0.36, abs=0.06)
-    assert check.order_kappa == pytest.approx(0, abs=0.1)
+    assert check.order_kappa.value == pytest.approx(0, abs=0.1)
     assert check.first_pick_share.value == pytest.approx(0.5, abs=0.06)
 
 
