@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from analyze.core import Fate
 from analyze.facts import FACTS_VERSION, Facts, measure_many
 from analyze.facts import to_json as to_json_facts
-from analyze.judge.cells import cell_body, cells_of
+from analyze.judge.audit import audit_cells, audited_tasks
+from analyze.judge.cells import Cell, cell_body, cells_of
 from analyze.judge.folding import fold_task
 from analyze.judge.measured import measured_reply
 from analyze.judge.tasks import Task, task_from_json
@@ -41,31 +42,44 @@ TaskFacts = Mapping[str, Facts]  # code → its facts
 class Judge:
     """The cells of a list of tasks: the requests they are, and the analyses that the outcomes fold into."""
 
-    def __init__(self, tasks: Sequence[Task], *, lang: Lang, measured: bool = False) -> None:
-        """`lang` is the language the judge writes in; `measured`: no model, so facts are part of what is asked."""
+    def __init__(self, tasks: Sequence[Task], *, lang: Lang, measured: bool = False, audit_tasks: int = 0) -> None:
+        """Make the cells, which for an audited task takes about 50 ms.
+
+        `lang` is the language the judge writes in; `measured`: no model, so facts are part of what is asked.
+        `audit_tasks` is on how many tasks the judge itself is checked, at most.
+        """
         self.tasks = tasks
-        self.cells = {cell.id: cell for task in tasks for cell in cells_of(task)}
+        self.audited = [task.task_id for task in audited_tasks(tasks, audit_tasks)]
         self._lang = lang
         self._measured = measured
+        audited = set(self.audited)
+        self._probes: dict[str, list[Cell]] = {
+            task.task_id: audit_cells(task, max_code_chars=MAX_CODE_CHARS) for task in tasks if task.task_id in audited
+        }
+        self.cells = {cell.id: cell for task in tasks for cell in self._cells_of(task)}
 
     def requests(self) -> Iterator[Request]:
         """Yield one request a cell, the cells of a task next to each other: they share their prompt's beginning."""
         for cell in self.cells.values():
             body = cell_body(cell, lang=self._lang, max_code_chars=MAX_CODE_CHARS)
-            asked = asked_of({**body, "engine": f"measured {FACTS_VERSION}"} if self._measured else body)
-            yield Request(cell.id, asked, CHAT_URL, body, group=cell.group)
+            told = {**body, "engine": f"measured {FACTS_VERSION}"} if self._measured else body
+            yield Request(cell.id, asked_of(told, sample=cell.sample), CHAT_URL, body, group=cell.group)
 
     def fold(self, outcomes: Mapping[str, Outcome], facts: TaskFacts) -> Iterator[Analysis]:
         """Yield each task's analysis (a line of per_task.jsonl). A cell without an outcome is a failed one."""
         for task in self.tasks:
-            answered = {cell.id: outcomes[cell.id] for cell in cells_of(task) if cell.id in outcomes}
+            answered = {cell.id: outcomes[cell.id] for cell in self._cells_of(task) if cell.id in outcomes}
             yield fold_task(
                 task,
                 {row: _reply(outcome) for row, outcome in answered.items()},
                 {s.author: to_json_facts(facts[s.code]) for s in (task.target, *task.rivals)},
                 max_code_chars=MAX_CODE_CHARS,
                 instances={row: outcome.instance for row, outcome in answered.items() if outcome.instance},
+                audit=self._probes.get(task.task_id, ()),
             )
+
+    def _cells_of(self, task: Task) -> list[Cell]:
+        return [*cells_of(task), *self._probes.get(task.task_id, ())]
 
 
 def facts_of(tasks: Sequence[Task]) -> TaskFacts:

@@ -54,6 +54,9 @@ if TYPE_CHECKING:
 ENGINES = ("fleet", "measured")
 LOCK = "journal.jsonl.lock"
 
+DEMO_AUDIT_TASKS = 4
+"""Audited tasks where none is said and the model is the demo's: its verdicts are noise, and a CPU has to write them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
@@ -115,19 +118,26 @@ async def arun_pipeline(
     engine: str | None = None,
     lang: str | None = None,
     font_path: str | PathLike[str] | None = None,
+    audit_tasks: int | None = None,
     **choices: Any,
 ) -> Artefacts:
     """Judge the tasks of a file and write the report; what is recorded in `output_dir` is not asked again.
 
     Arguments:
-        input_jsonl, output_dir, model, engine, lang, font_path: the settings of these names; what is not given comes
-            from the environment, then the defaults (`INPUT_JSONL`, `OUTPUT_DIR` ...).
+        input_jsonl, output_dir, model, engine, lang, font_path, audit_tasks: the settings of these names; what is not
+            given comes from the environment, then the defaults (`INPUT_JSONL`, `OUTPUT_DIR` ...).
         client: a MultiVLLMClient, or any client of the OpenAI client's shape; default: the servers of the settings.
         choices: the fields of `Choices`: base_urls, target, in_flight, skip_bad, update, retry_failed, force_new.
 
     Raises the errors of `analyze.errors`: InputError, NoServerError, MixedRunError, OutputHeldError, Interrupted ...
     """
-    chosen = {"model": model, "analyze_engine": engine, "analyze_lang": lang, "font_path": font_path}
+    chosen = {
+        "model": model,
+        "analyze_engine": engine,
+        "analyze_lang": lang,
+        "font_path": font_path,
+        "audit_tasks": audit_tasks,
+    }
     return await _pipeline(input_jsonl, output_dir, client, chosen, choices).run()
 
 
@@ -140,13 +150,20 @@ def run_pipeline(
     engine: str | None = None,
     lang: str | None = None,
     font_path: str | PathLike[str] | None = None,
+    audit_tasks: int | None = None,
     **choices: Any,
 ) -> Artefacts:
     """`arun_pipeline` for code without an event loop, and for notebooks, which have one running already.
 
     It runs in a thread of its own. A first Ctrl-C lets it finish what is in flight, a second one drops that.
     """
-    chosen = {"model": model, "analyze_engine": engine, "analyze_lang": lang, "font_path": font_path}
+    chosen = {
+        "model": model,
+        "analyze_engine": engine,
+        "analyze_lang": lang,
+        "font_path": font_path,
+        "audit_tasks": audit_tasks,
+    }
     pipeline = _pipeline(input_jsonl, output_dir, client, chosen, choices)
     with ThreadPoolExecutor(1, thread_name_prefix="analyze-pipeline") as executor:
         running = executor.submit(asyncio.run, pipeline.run())
@@ -179,6 +196,7 @@ class Pipeline:
         if self._engine not in ENGINES:
             cure = f"use one of: {', '.join(ENGINES)}"
             raise UsageError(f"ANALYZE_ENGINE={self._engine!r} is not known", cure=cure)
+        self._audit_tasks = chosen.count(settings.AUDIT_TASKS)
         self._urls = settings.addresses(chosen, choices.base_urls)
         if not chosen.flag(settings.USE_MULTI_VLLM):
             self._urls = self._urls[:1]
@@ -204,7 +222,7 @@ class Pipeline:
             recorded = {outcome.id: outcome for outcome in read_outcomes(self._out / "journal.jsonl")}
             analyses = self._fold(judge, recorded, facts)
             self._summarise(analyses)
-            failed = sum(analysis["unscored"] > 0 for analysis in analyses)
+            failed = sum(map(is_incomplete, analyses))
             self._finish(len(tasks), failed)
             return self._report(len(tasks), failed)
 
@@ -252,9 +270,13 @@ class Pipeline:
             measuring = in_daemon_thread(facts_of, tasks)
             with Journal(self._out / "journal.jsonl") as journal:
                 before = read_manifest(self._out / "run.json") if journal.seen else None
-                judge = Judge(tasks, lang=self._judge_lang(before), measured=measured)
+                judge = Judge(
+                    tasks, lang=self._judge_lang(before), measured=measured, audit_tasks=self._to_audit(asker)
+                )
+                if judge.audited:
+                    self._say("audited", tasks=len(judge.audited))
                 chosen = asker or MeasuredAsker(judge, await measuring, self._lang)
-                self._manifest = self._new_manifest(tasks, before, asker)
+                self._manifest = self._new_manifest(judge, before, asker)
                 settle(journal, before, self._manifest, [list(judge.requests())], update=self._choices.update)
                 self._keep_tasks(tasks)
                 write_manifest(self._out / "run.json", self._manifest)
@@ -269,6 +291,16 @@ class Pipeline:
         recorded = (before or {}).get("judge_lang")
         keep = not self._choices.update and isinstance(recorded, str) and is_lang(recorded)
         return language(recorded) if keep else self._lang
+
+    def _to_audit(self, asker: FleetAsker | ClientAsker | None) -> int:
+        """Return on how many tasks the judge is checked.
+
+        The measured judge is not checked: it always says the same, reads no comment, and takes no orders.
+        """
+        if asker is None:
+            return 0
+        is_said = self._settings.resolved[settings.AUDIT_TASKS].source != "default"
+        return self._audit_tasks if is_said or asker.model != DEMO_MODEL_NAME else DEMO_AUDIT_TASKS
 
     async def _connected(self) -> FleetAsker | ClientAsker:
         asker = await connected_asker(
@@ -287,15 +319,15 @@ class Pipeline:
             self._say("demo")
         return asker
 
-    def _new_manifest(
-        self, tasks: Sequence[Task], before: Manifest | None, asker: FleetAsker | ClientAsker | None
-    ) -> Manifest:
-        from analyze.judge.cells import SAMPLING
+    def _new_manifest(self, judge: Judge, before: Manifest | None, asker: FleetAsker | ClientAsker | None) -> Manifest:
+        from analyze.judge.cells import REPEATED_SAMPLING, SAMPLING
+        from analyze.judge.families import same_family
         from analyze.judge.prompts import prompts_sha256
         from analyze.judge.schema import schema_sha256
 
         judge_lang = self._judge_lang(before)
         model = asker.model if asker else None
+        authors = {solution.author for task in judge.tasks for solution in (task.target, *task.rivals)}
         return new_manifest(
             "pipeline",
             engine="client" if isinstance(asker, ClientAsker) else self._engine,
@@ -303,7 +335,9 @@ class Pipeline:
             demo=model == DEMO_MODEL_NAME,
             lang=self._lang,
             judge_lang=judge_lang,
-            input={"path": str(self._input), "sha256": sha256_of(self._input), "rows": len(tasks)},
+            same_family=sorted(author for author in authors if model and same_family(model, author)),
+            audit={"tasks": judge.audited, "sampling": REPEATED_SAMPLING},
+            input={"path": str(self._input), "sha256": sha256_of(self._input), "rows": len(judge.tasks)},
             settings=self._settings.record(),
             asked={"prompt": prompts_sha256(judge_lang), "schema": schema_sha256(), "sampling": SAMPLING},
         )
@@ -468,6 +502,12 @@ class TaskProgress:
         return Standing(self._ok, self._failed, left, requests_left=self._cells_left)
 
 
+def is_incomplete(analysis: Analysis) -> bool:
+    """Whether a judgement of a task failed: one of its pairs, or one that checks the judge."""
+    probed = (cell for entry in analysis["audit"] for cell in entry["cells"])
+    return analysis["unscored"] > 0 or any(cell["status"] == "failed" for cell in probed)
+
+
 def failure_row(judge: Judge, failure: Failure) -> dict[str, Any]:
     cell = judge.cells[failure.id]
     return {
@@ -475,6 +515,8 @@ def failure_row(judge: Judge, failure: Failure) -> dict[str, Any]:
         "task_id": cell.task.task_id,
         "rival": cell.rival.author,
         "order": cell.order,
+        "sample": cell.sample,
+        "probe": cell.probe,
         "kind": failure.kind,
         "message": failure.message,
         "attempts": failure.attempts,

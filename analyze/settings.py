@@ -90,6 +90,14 @@ ANALYZE_ENGINE = Setting(
         "zh": "fleet 使用模型；measured 不用模型，只看实测事实",
     },
 )
+AUDIT_TASKS = Setting(
+    "AUDIT_TASKS",
+    "30",
+    {
+        "en": "tasks on which the judge itself is checked, about 22 questions each; 0: none",
+        "zh": "用于检查评审模型本身的任务数，每个约 22 次提问；0 表示不检查",
+    },
+)
 ANALYZE_LANG = Setting(
     "ANALYZE_LANG",
     None,
@@ -100,7 +108,17 @@ ANALYZE_LANG = Setting(
 )
 
 ADDRESSES = (VLLM_ENDPOINTS, VLLM_PORTS, VLLM_HOST, VLLM_API_KEY)
-PIPELINE = (USE_MULTI_VLLM, *ADDRESSES, INPUT_JSONL, OUTPUT_DIR, FONT_PATH, MODEL, ANALYZE_ENGINE, ANALYZE_LANG)
+PIPELINE = (
+    USE_MULTI_VLLM,
+    *ADDRESSES,
+    INPUT_JSONL,
+    OUTPUT_DIR,
+    FONT_PATH,
+    MODEL,
+    ANALYZE_ENGINE,
+    AUDIT_TASKS,
+    ANALYZE_LANG,
+)
 
 
 class Settings:
@@ -134,6 +152,13 @@ class Settings:
         if value in ("false", "0", "no", "off"):
             return False
         raise UsageError(f"{setting.env}={value!r} is neither true nor false", cure=f"{setting.env}=true or false")
+
+    def count(self, setting: Setting) -> int:
+        """Return a number of things. Raises UsageError for anything that is none."""
+        value = self.text(setting).strip()
+        if not (value.isascii() and value.isdecimal()):
+            raise UsageError(f"{setting.env}={value!r} is no number from 0 up", cure=f"{setting.env}={setting.default}")
+        return int(value)
 
     def show(self) -> str:
         """Return one line a setting: name, value, source."""

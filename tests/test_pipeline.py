@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import json
 import os
 import pty
@@ -81,7 +82,7 @@ class Pipeline:
 
     def __init__(self, folder: Path, servers: list[FakeVLLM]) -> None:
         self.input, self.out, self.servers = some_tasks(folder / "tasks.jsonl"), folder / "outputs", servers
-        self.env: dict[str, str] = {"INPUT_JSONL": str(self.input), "OUTPUT_DIR": str(self.out)}
+        self.env: dict[str, str] = {"INPUT_JSONL": str(self.input), "OUTPUT_DIR": str(self.out), "AUDIT_TASKS": "0"}
         if servers:
             self.env["VLLM_ENDPOINTS"] = ",".join(server.url for server in servers)
         else:
@@ -220,10 +221,12 @@ def test_a_run_goes_on_in_the_judges_language_whatever_the_console_speaks(served
 
 
 def test_replies_that_cannot_be_used_leave_their_pairs_unscored_and_exit_1(served):
+    turn = itertools.count()
+
     async def moody(request, body):
         from aiohttp import web
 
-        cut = "max" in body["messages"][1]["content"] and served.asked % 3 == 0
+        cut = next(turn) % 3 == 0
         return web.json_response(chat_reply(judged()[:40] if cut else judged(), "length" if cut else "stop"))
 
     for server in served.servers:
@@ -349,7 +352,8 @@ def test_wrong_use_is_exit_2_with_a_cure(measured, flag):
 
 def test_from_python_it_returns_a_mapping_of_artefacts(served, tmp_path):
     client = MultiVLLMClient([server.url for server in served.servers])
-    paths = run_pipeline(input_jsonl=served.input, output_dir=tmp_path / "out", client=client)
+    paths = run_pipeline(input_jsonl=served.input, output_dir=tmp_path / "out", client=client, audit_tasks=1)
+    assert len(json.loads(paths["run"].read_text())["audit"]["tasks"]) == 1
     assert paths["report"] == tmp_path / "out" / "report.html"
     assert {"per_task", "summary", "wordcloud_zh", "run", "report.md"} <= set(paths)
     assert all(path.exists() for path in paths.values())
@@ -358,7 +362,7 @@ def test_from_python_it_returns_a_mapping_of_artefacts(served, tmp_path):
 
 async def test_it_works_with_a_running_loop_as_in_a_notebook(served, tmp_path):
     client = openai.OpenAI(base_url=served.servers[0].url, api_key="x")
-    paths = run_pipeline(served.input, tmp_path / "out", client, model="fake-model")
+    paths = run_pipeline(served.input, tmp_path / "out", client, model="fake-model", audit_tasks=0)
     assert paths.exit_code == 0
     assert served.servers[0].asked > 0 and served.servers[1].asked == 0
 

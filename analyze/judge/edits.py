@@ -21,6 +21,7 @@ import re
 import tokenize
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from analyze.facts.languages import canonical
@@ -223,7 +224,8 @@ def _cut_out(code: str, cuts: Iterable[_Cut]) -> str:
 # --- any language, by the tokens of Pygments ---
 
 
-def _pieces(code: str, language: str) -> list[_Piece]:
+@lru_cache(maxsize=16)  # an edit reads the same code several times over
+def _pieces(code: str, language: str) -> Sequence[_Piece]:
     """Cut code into tokens, nothing left out; none at all in a language that Pygments does not know."""
     from pygments.lexers import get_lexer_by_name
     from pygments.util import ClassNotFound
@@ -231,8 +233,8 @@ def _pieces(code: str, language: str) -> list[_Piece]:
     try:
         lexer = get_lexer_by_name(language)
     except ClassNotFound:
-        return []
-    return [] if lexer.name == "Text only" else [_Piece(*token) for token in lexer.get_tokens_unprocessed(code)]
+        return ()
+    return () if lexer.name == "Text only" else tuple(itertools.starmap(_Piece, lexer.get_tokens_unprocessed(code)))
 
 
 def _comments(pieces: Iterable[_Piece]) -> list[_Piece]:
