@@ -13,6 +13,7 @@ from benchmarks import (
     coverage,
     first_request,
     fit,
+    folding,
     journaling,
     makespan,
     memory,
@@ -40,6 +41,7 @@ SECTIONS: dict[str, Callable[[], Section]] = {
     "memory": memory.memory,
     "scale": scale.scale,
     "coverage": coverage.coverage,
+    "folding": folding.folding,
 }
 
 

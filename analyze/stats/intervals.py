@@ -105,7 +105,8 @@ def rate_interval(values: Sequence[float], clusters: Sequence[Hashable], level: 
     Sources: E. B. Wilson, JASA 22 (1927) 209-212; with an effective sample size: C. Franco et al., J. Surv. Stat.
     Methodol. 7 (2019) 334-364; F. E. Satterthwaite, Biometrics Bull. 2 (1946) 110-114; L. Kish, Survey Sampling (1965).
     """
-    if not all(0 <= value <= 1 for value in values):
+    _check_finite(values)
+    if len(values) and not (min(values) >= 0 and max(values) <= 1):
         raise UsageError("a rate is asked for of values outside 0..1", cure="give shares, wins or scores from 0 to 1")
     spread = _spread([0.5 - (1 - value) for value in values], clusters)  # x − ½, exactly the negative for 1 − x
     if spread.n == 0:
@@ -182,19 +183,28 @@ def _spread(values: Sequence[float], clusters: Sequence[Hashable]) -> _Spread:
     if n == 0:
         return _Spread(math.nan, math.nan, math.nan, 0, 0, 0.0)
     mean = math.fsum(values) / n
-    members: dict[Hashable, list[float]] = {}
-    for value, cluster in zip(values, clusters, strict=True):
-        members.setdefault(cluster, []).append(value - mean)
-    squares = [math.fsum(deviations) ** 2 for deviations in members.values()]
-    total, count = math.fsum(squares), len(members)
+    deviations = [value - mean for value in values]
+    sums, sizes = _by_cluster(deviations, clusters)
+    squares, count = [deviation**2 for deviation in sums], len(sums)
+    total = math.fsum(squares)
     return _Spread(
         mean=mean,
         variance=count / (count - 1) * total / n**2 if count > 1 else math.nan,
-        tailedness=math.fsum((square / total) ** 2 for square in squares) if total else 1.0,
+        tailedness=math.fsum([(square / total) ** 2 for square in squares]) if total else 1.0,
         n=n,
         clusters=count,
-        effective=n**2 / sum(len(deviations) ** 2 for deviations in members.values()),
+        effective=n**2 / sum([size**2 for size in sizes]),
     )
+
+
+def _by_cluster(deviations: Sequence[float], clusters: Sequence[Hashable]) -> tuple[Sequence[float], Sequence[int]]:
+    """Return the sum of each cluster's deviations, and of how many it is."""
+    if len(set(clusters)) == len(clusters):
+        return deviations, [1] * len(clusters)
+    members: dict[Hashable, list[float]] = {}
+    for deviation, cluster in zip(deviations, clusters, strict=True):
+        members.setdefault(cluster, []).append(deviation)
+    return [math.fsum(cluster) for cluster in members.values()], [len(cluster) for cluster in members.values()]
 
 
 def _from_half(distance: float) -> float:
@@ -203,5 +213,5 @@ def _from_half(distance: float) -> float:
 
 
 def _check_finite(values: Sequence[float]) -> None:
-    if not all(math.isfinite(value) for value in values):
+    if not all(map(math.isfinite, values)):
         raise UsageError("statistics of values that are not finite", cure="leave out what could not be scored")
