@@ -61,6 +61,7 @@ TEXTS: dict[Lang, dict[str, str]] = {
         "elsewhere": "; {count:,} more belong to other shards",
         "work": "{span}: {requests} requests/s; tokens: {prompt:,} in ({prompt_rate}/s), "
         "{completion:,} out ({completion_rate}/s)",
+        "failed": "{kind}: {count:,} failed, as {id}: {message}",
         "head": "server|answers|share|failed|tokens/s|running|waiting|KV|idle",
         "faster": "faster next time: {advice}",
         "more_seqs": "KV cache at most {kv} full, {waiting} requests waiting while {running} ran: "
@@ -81,6 +82,7 @@ TEXTS: dict[Lang, dict[str, str]] = {
         "elsewhere": "；另有 {count:,} 行属于其他分片",
         "work": "{span}: {requests} 请求/秒；词元: 读入 {prompt:,}（{prompt_rate}/秒），"
         "写出 {completion:,}（{completion_rate}/秒）",
+        "failed": "{kind}: {count:,} 行失败，如 {id}: {message}",
         "head": "服务器|回答|占比|失败|词元/秒|运行|等待|KV|空闲",
         "faster": "下次可更快: {advice}",
         "more_seqs": "KV 缓存最多只用到 {kv}，{running} 个请求在运行时有 {waiting} 个在等待: "
@@ -109,13 +111,28 @@ def last_lines(
     in_flight: int | None = None,
     is_all_read: bool = True,
 ) -> list[str]:
-    """Return what is said when a run of `seconds` has ended; the very last line accounts for every row.
+    """Return what is said when a run of `seconds` has ended: an example of each kind of failure, what the servers did,
+    and as the very last line the account of every row.
 
     `in_flight` is the limit that the user gave, if any.
     """
     too_long = account.failed["too_long"]
     work = work_lines(tally, parts, seconds, lang, in_flight=in_flight, too_long=too_long)
-    return [*work, sum_line(account, lang, is_all_read=is_all_read)]
+    return [*failure_lines(tally, lang), *work, sum_line(account, lang, is_all_read=is_all_read)]
+
+
+def failure_lines(tally: Tally, lang: Lang) -> list[str]:
+    """Return a line for each kind of failure of this execution, the most frequent first, with an example."""
+    return [
+        TEXTS[lang]["failed"].format(kind=kind, count=count, id=_told(example.id), message=_told(example.message))
+        for kind, count in tally.failed.most_common()
+        if (example := tally.examples.get(kind))
+    ]
+
+
+def _told(text: str) -> str:
+    """Return on one line, harmless and short, what an input or a server said."""
+    return printable(" ".join(text.split()))[:REASON_CHARS]
 
 
 def work_lines(
@@ -219,7 +236,7 @@ def _more_seqs(parts: Sequence[Part], texts: dict[str, str]) -> Advice | None:
 
     Where prompts are most of the work, it is they that fill the steps of an engine, and the same signs mean nothing.
     """
-    told = _told(parts)
+    told = _tellers(parts)
     if not told or not all(
         one.running_mean >= PINNED * one.running_most
         and one.waiting_mean >= max(1.0, one.running_most / 4)
@@ -242,7 +259,7 @@ def _more_seqs(parts: Sequence[Part], texts: dict[str, str]) -> Advice | None:
 
 def _more_in_flight(parts: Sequence[Part], texts: dict[str, str], limit: int | None) -> Advice | None:
     """All that the user allowed to be out was out all the time, and no server had anything left to do."""
-    told = _told(parts)
+    told = _tellers(parts)
     if not told or limit is None or sum(one.in_flight_mean for one in told) < PINNED * limit:
         return None
     kv_cache = max(one.kv_cache_most for one in told)
@@ -252,7 +269,7 @@ def _more_in_flight(parts: Sequence[Part], texts: dict[str, str], limit: int | N
 
 
 def _fewer_preemptions(parts: Sequence[Part], texts: dict[str, str]) -> Advice | None:
-    full = [one for one in _told(parts) if one.kv_cache_most >= FULL and one.preempted is not None]
+    full = [one for one in _tellers(parts) if one.kv_cache_most >= FULL and one.preempted is not None]
     times, answers = sum(one.preempted or 0 for one in full), sum(one.share.answers for one in full)
     if not answers or times < ANEW * answers:
         return None
@@ -267,7 +284,7 @@ def _one_out(parts: Sequence[Part], texts: dict[str, str]) -> Advice | None:
     share, reason, url = max(out, key=lambda one: one[0])
     if share < OUT:
         return None
-    text = texts["out"].format(server=server(url), share=percent(share), reason=printable(reason or "")[:REASON_CHARS])
+    text = texts["out"].format(server=server(url), share=percent(share), reason=_told(reason or ""))
     return len(parts) / max(0.5, len(parts) - share), text
 
 
@@ -293,7 +310,7 @@ def _speed(part: Part) -> float | None:
     return (share.completion_tokens or share.prompt_tokens) / (use.seconds - use.idle_s)
 
 
-class _Told(NamedTuple):
+class _Teller(NamedTuple):
     """What a server has told of itself for long enough, none of it missing."""
 
     share: Share
@@ -305,7 +322,7 @@ class _Told(NamedTuple):
     preempted: int | None
 
 
-def _told(parts: Sequence[Part]) -> list[_Told]:
+def _tellers(parts: Sequence[Part]) -> list[_Teller]:
     """Return what those servers have told that did so."""
     told = []
     for share, use in ((part.share, part.use) for part in parts if part.share.answers):
@@ -319,5 +336,5 @@ def _told(parts: Sequence[Part]) -> list[_Told]:
         ):
             kv_cache, preempted = use.kv_cache_most, use.preempted
             running = use.running_mean, use.running_most
-            told.append(_Told(share, use.in_flight_mean, *running, use.waiting_mean, kv_cache, preempted))
+            told.append(_Teller(share, use.in_flight_mean, *running, use.waiting_mean, kv_cache, preempted))
     return told

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from analyze.records import Answer, Outcome
+from analyze.records import Answer, Failure, Outcome
 from analyze.usage import Use
 
 
@@ -27,7 +27,8 @@ class Share:
 
 @dataclass(slots=True)
 class Tally:
-    """Counts of outcomes. `answered_s`: time that the answered requests took, all together."""
+    """Counts of outcomes. `answered_s`: time that the answered requests took, all together. `examples`: the first
+    failure of each kind that was added."""
 
     ok: int = 0
     failed: Counter[str] = field(default_factory=Counter)  # by kind
@@ -35,11 +36,13 @@ class Tally:
     completion_tokens: int = 0
     answered_s: float = 0.0
     shares: dict[str, Share] = field(default_factory=dict)  # by URL
+    examples: dict[str, Failure] = field(default_factory=dict, compare=False)
 
     def add(self, outcome: Outcome) -> None:
         if isinstance(outcome, Answer):
             self.add_answer(outcome.instance, *tokens_of(outcome.body.get("usage") or {}), outcome.latency_s)
             return
+        self.examples.setdefault(outcome.kind, outcome)
         self.add_failures(outcome.kind, outcome.instance)
 
     def add_failures(self, kind: str, instance: str | None, count: int = 1) -> None:

@@ -85,6 +85,7 @@ def test_the_last_lines_say_what_each_server_did():
     )
     account = Account(read=403, ok=400, failed=Counter({"server": 3}))
     assert last_lines(account, tally, parts, 41.3, "en") == [
+        "server: 3 failed, as x: HTTP 500",
         "server         answers  share  failed  tokens/s  running  waiting   KV  idle",
         "10.0.0.1:8001      300   75 %       0       750    5.9/6     8/12  8 %   1 %",
         "10.0.0.1:8002      100   25 %       3       250        –        –    –  40 %",
@@ -92,8 +93,19 @@ def test_the_last_lines_say_what_each_server_did():
         "403 rows read: 400 ok (0 of them before), 0 invalid, 3 failed, 0 rejected, 0 left",
     ]
     zh = last_lines(account, tally, parts, 41.3, "zh")
-    assert len({width(line) for line in zh[:3]}) == 1, "columns stand below each other"
-    assert zh[3] == "41 秒: 9.8 请求/秒；词元: 读入 120,000（2.9k/秒），写出 40,000（969/秒）"
+    assert zh[0] == "server: 3 行失败，如 x: HTTP 500"
+    assert len({width(line) for line in zh[1:4]}) == 1, "columns stand below each other"
+    assert zh[4] == "41 秒: 9.8 请求/秒；词元: 读入 120,000（2.9k/秒），写出 40,000（969/秒）"
+
+
+def test_each_kind_of_failure_has_an_example_that_steers_no_terminal():
+    tally = Tally()
+    nasty = "\x1b[2J\u202e no\nsuch\r row" + "x" * 5000
+    for row, kind, message in (("a", "server", "HTTP 500"), ("b\x1b[31m", "invalid", nasty), ("c", "invalid", "later")):
+        tally.add(Failure(row, "0" * 64, kind, message, None, 1))
+    first, second, *_ = last_lines(Account(read=3, failed=Counter(tally.failed)), tally, tally.parts(), 1.0, "en")
+    assert first.startswith("invalid: 2 failed, as b\\x1b[31m: \\x1b[2J\\u202e no such row") and len(first) < 200
+    assert second == "server: 1 failed, as a: HTTP 500"
 
 
 def test_where_nothing_was_asked_only_the_rows_are_accounted_for():
