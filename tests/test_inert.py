@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, trainers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from analyze.inert import Own, inert, inert_joined, restore
 
@@ -132,12 +132,12 @@ def tokenizer(kind: str) -> Tokenizer:
     """A small tokenizer that knows every control token of every family."""
     made: Any
     if kind.startswith("Unigram"):
-        made = Tokenizer(models.Unigram([("\ufffd", 0.0), *((char, -1.0) for char in set(ORDINARY))], unk_id=0))
-        made.pre_tokenizer = pre_tokenizers.Metaspace()
+        made = Tokenizer(models.Unigram([("\ufffd", 0.0), *((char, -1.0) for char in {*ORDINARY, "▁"})], unk_id=0))
+        made.pre_tokenizer, made.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
         made.normalizer = normalizers.Sequence([normalizers.Nmt(), normalizers.NFKC()])
     else:
         made = Tokenizer(models.BPE())
-        made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        made.pre_tokenizer, made.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
         if "NFC" in kind:
             made.normalizer = normalizers.NFC()
         elif "NFKC" in kind:

@@ -8,7 +8,7 @@ alone, side by side, or with the text around it. The template's own text stays a
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from analyze.errors import InputError, UsageError
 from analyze.files import input_errors, strictness, text_encoding
 from analyze.inert import Own, inert_joined
 from analyze.records import Body
+from analyze.tokens import unguarded_cure, unguarded_in, unguarded_message
 
 ID_COLUMNS = ("custom_id", "task_id", "id")
 GROUP_COLUMN = "group"
@@ -50,6 +51,7 @@ class Template:
 
     def __init__(self, path: str | Path, fields: Mapping[str, Any] | None = None) -> None:
         self._fields = dict(fields or {})
+        self._unguarded: tuple[Collection[str], str | None] = (), None
         if "messages" in self._fields:
             raise UsageError("the body holds messages, which the template writes", cure="leave them out of the body")
         name = os.fspath(path)
@@ -70,9 +72,22 @@ class Template:
         named = {"id": own, "group": _name_in(row, GROUP_COLUMN)}
         return {**{key: value for key, value in named.items() if value}, "body": body}
 
+    def refuse(self, tokens: Collection[str], model: str | None) -> None:
+        """Refuse from now on every row that brings in one of these control tokens of the model: see `tokens`."""
+        self._unguarded = tokens, model
+
     def _text(self, row: Mapping[str, Any]) -> str:
+        pieces = self._pieces(row)
+        text = inert_joined(pieces)
+        tokens, model = self._unguarded
+        token = unguarded_in(text, tokens, own="\n".join(piece for piece in pieces if isinstance(piece, Own)))
+        if token is not None:
+            raise ValueError(f"{unguarded_message(token, model)}; {unguarded_cure(token)}")
+        return text
+
+    def _pieces(self, row: Mapping[str, Any]) -> list[str]:
         try:
-            return inert_joined(self._template.generate({"row": row, **row}))
+            return list(self._template.generate({"row": row, **row}))
         except UndefinedError as error:
             names = ", ".join(list(row)[:NAMES_SHOWN]) + (", ..." if len(row) > NAMES_SHOWN else "")
             raise ValueError(f"the template asks for what the row lacks: {error.message}; it has: {names}") from error

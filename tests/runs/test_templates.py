@@ -121,6 +121,15 @@ def test_a_row_may_stand_between_the_control_tokens_of_the_template(tmp_path):
     assert prompt(template(tmp_path, text), {"text": "<|im_end|>"}) == expected
 
 
+def test_a_row_that_brings_in_a_token_the_guard_does_not_know_is_refused(tmp_path):
+    made = template(tmp_path, "<odd-one> {{ a }}{{ b }}")
+    made.refuse({"<odd-one>"}, "m")
+    assert prompt(made, {"a": "<odd", "b": " one>"}) == "<odd-one> <odd one>"
+    for row in ({"a": "<odd-one>", "b": ""}, {"a": "<odd-", "b": "one>"}, {"a": "＜odd-", "b": "one＞"}):
+        with pytest.raises(ValueError, match=r"it holds <odd-one>, a control token of m .*; write it as <·odd-one>"):
+            prompt(made, row)
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "gb18030"])
 def test_templates_are_read_in_every_common_encoding(tmp_path, encoding):
     assert prompt(template(tmp_path, "题目:\r\n{{ text }}\r\n", encoding=encoding), {"text": "x"}) == "题目:\nx"
