@@ -12,14 +12,15 @@ Pairs decided by rule say nothing about the judge. Swapping target and rival cha
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
-from math import fsum
+from math import fsum, sqrt
 from typing import Literal
 
 from analyze.stats.agreement import cohen_kappa, krippendorff_alpha
-from analyze.stats.intervals import Estimate
+from analyze.stats.intervals import Estimate, cluster_interval, t_quantile
 from analyze.stats.pairs import POINTS, Audit, Pair, Record, facts_held, lean, order_means, outcome_of, rate
 
 State = Literal["qualified", "not_qualified", "not_enough_evidence"]
@@ -131,14 +132,56 @@ def judge_check(pairs: Sequence[Pair], audits: Sequence[Audit]) -> JudgeCheck:
 
 
 def _kappa(sides: Sequence[tuple[int, int, Hashable]]) -> Estimate:
-    return Estimate(
-        cohen_kappa([first for first, _, _ in sides], [second for _, second, _ in sides]), None, None, len(sides)
-    )
+    """Return κ between orders with its t interval over clusters, from one value a pair whose mean is κ.
+
+        κ + (1[a = b] − p_o)/(1 − p_e) − (1 − p_o)(q_a + p_b − 2p_e)/(1 − p_e)²      p, q: what each order says how often
+
+    No interval where nothing was seen to vary. Source: J. L. Fleiss et al., Psychol. Bull. 72 (1969) 323-327, whose
+    variance this is where each pair is a cluster.
+    """
+    a, b = [first for first, _, _ in sides], [second for _, second, _ in sides]
+    kappa, n = cohen_kappa(a, b), len(sides)
+    if kappa is None or kappa == 1:
+        return Estimate(kappa, None, None, n)
+    p, q = Counter(a), Counter(b)
+    unequal = sum(first != second for first, second in zip(a, b, strict=True)) / n  # 1 − p_o
+    by_chance = sum(p[label] * q[label] for label in p) / n**2
+    rest = 1 - by_chance
+    values = [
+        kappa + ((first == second) - 1 + unequal - unequal * ((q[first] + p[second]) / n - 2 * by_chance) / rest) / rest
+        for first, second in zip(a, b, strict=True)
+    ]
+    return replace(_cut(cluster_interval(values, [cluster for _, _, cluster in sides])), value=kappa)
 
 
 def _alpha(audits: Iterable[Audit]) -> Estimate:
-    units = [scores for audit in audits if audit.probe == "repeat" for scores in _by_order(audit.cells).values()]
-    return Estimate(krippendorff_alpha(units, "ordinal"), None, None, len(units))
+    """Return α of repeats, a unit a pair and order, with its jackknife t interval over clusters.
+
+    Source: R. G. Miller, Biometrika 61 (1974) 1-15.
+    """
+    clusters: dict[Hashable, list[list[float]]] = {}
+    for audit in audits:
+        if audit.probe == "repeat":
+            clusters.setdefault(audit.pair.cluster, []).extend(_by_order(audit.cells).values())
+    units = list(clusters.values())
+    alpha, count, n = _alpha_of(units), len(units), sum(map(len, units))
+    without = [_alpha_of(units[:index] + units[index + 1 :]) for index in range(count)] if count > 1 else []
+    known = [value for value in without if value is not None]
+    if alpha is None or not known or len(known) < count:
+        return Estimate(alpha, None, None, n)
+    middle = fsum(known) / count
+    half = t_quantile(0.975, count - 1) * sqrt((count - 1) / count * fsum((value - middle) ** 2 for value in known))
+    return _cut(Estimate(alpha, alpha - half, alpha + half, n)) if half else Estimate(alpha, None, None, n)
+
+
+def _alpha_of(units: Iterable[Sequence[list[float]]]) -> float | None:
+    return krippendorff_alpha([scores for of_cluster in units for scores in of_cluster], "ordinal")
+
+
+def _cut(estimate: Estimate) -> Estimate:
+    """Keep an interval of agreement within what agreement can be."""
+    low = None if estimate.low is None else max(-1.0, estimate.low)
+    return replace(estimate, low=low, high=None if estimate.high is None else min(1.0, estimate.high))
 
 
 def _passed_hit(pair: Pair) -> tuple[float, Hashable] | None:

@@ -80,8 +80,8 @@ class Result:
     once. `worst` is that mean if every unscored pair were 0, or 1.
 
     `p_value` is the sign-flip test of score = 0.5 on clusters, `p_adjusted` the same by Holm for the number of rivals
-    (for "*": alone). On a dimension it is Wilcoxon's test, adjusted by Benjamini and Hochberg over rivals and
-    dimensions: for exploring, and there are no `tests`. None where nothing was scored.
+    (for "*": alone), on dimensions by Benjamini and Hochberg over rivals and dimensions: for exploring, so there are
+    no other `tests`. None where nothing was scored.
     """
 
     author: str
@@ -350,9 +350,9 @@ def _on_dimension(pairs: Sequence[Pair], means: Sequence[tuple[float, float] | N
 
 
 def _explored(author: str, judged: _Judged) -> Result:
-    """Return a result with a test that is cheap enough for rivals x dimensions: 10,000 sign flips are not."""
+    """Return a result with the test that its p-value comes from, and no other."""
     means = task_means(judged.pairs, judged.scores)
-    p_value = wilcoxon_pratt(cluster_sums(means)) if means else None
+    p_value = sign_flip_test(cluster_sums(means)) if means else None
     return replace(_result(author, judged, means), p_value=p_value, p_adjusted=p_value)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from analyze.judge.folding import cell_score
 from analyze.judge.folding import outcome_of as folded_outcome
 from analyze.stats import Estimate
 from analyze.stats.check import MOVERS, Direction, Gate, JudgeCheck, State
+from analyze.stats.intervals import t_quantile
 from analyze.stats.pairs import outcome_of
 from analyze.stats.summary import summarise
 from tests.stats.test_summary import CONFLICT, LOSS, TRUE, WIN, record
@@ -181,6 +183,30 @@ def test_repeats_that_say_the_same_of_every_pair_agree_beyond_chance() -> None:
     records = [record("a", WIN) | {"audit": [audit("repeat", (5, 1), (5, 1))]}]
     records.append(record("b", LOSS) | {"audit": [audit("repeat", (1, 5), (1, 5))]})
     assert summarise(records).check.repeat_alpha.value == 1
+
+
+def test_agreement_beyond_chance_has_an_interval_where_something_varies() -> None:
+    pairs = [WIN, LOSS, TRUE, CONFLICT] * 5
+    kappa = summarise([record(str(n), pair) for n, pair in enumerate(pairs)]).check.order_kappa
+    assert kappa.low and kappa.value and kappa.high and -1 <= kappa.low < kappa.value < kappa.high <= 1
+    assert summarise([record(str(n), pair) for n, pair in enumerate([WIN, LOSS] * 5)]).check.order_kappa == Estimate(
+        1.0, None, None, 10
+    )
+
+
+def test_the_interval_of_kappa_is_that_of_fleiss() -> None:
+    """Their formula, written out for two labels: 40 + 30 pairs agree, 20 + 10 do not."""
+    counts = {WIN: 40, LOSS: 30, (5, 5): 20, (1, 1): 10}
+    pairs = [pair for pair, times in counts.items() for _ in range(times)]
+    kappa = summarise([record(str(n), pair) for n, pair in enumerate(pairs)]).check.order_kappa
+    po, p, q = 0.7, (0.6, 0.4), (0.5, 0.5)
+    pe = p[0] * q[0] + p[1] * q[1]
+    table = ((0.4, 0.2), (0.1, 0.3))
+    on = sum(table[i][i] * ((1 - pe) - (q[i] + p[i]) * (1 - po)) ** 2 for i in range(2))
+    off = (1 - po) ** 2 * sum(table[i][j] * (q[i] + p[j]) ** 2 for i, j in ((0, 1), (1, 0)))
+    se = math.sqrt((on + off - (po * pe - 2 * pe + po) ** 2) / (99 * (1 - pe) ** 4))  # n − 1: over clusters
+    assert kappa.value == pytest.approx((po - pe) / (1 - pe))
+    assert kappa.low == pytest.approx((po - pe) / (1 - pe) - t_quantile(0.975, 99) * se)
 
 
 def test_verdicts_are_held_against_measured_facts_where_both_take_a_side() -> None:
