@@ -3,10 +3,15 @@
 intervals   mean_se, cluster_se, cluster_interval, rate_interval, wilson
 hypotheses  sign_flip_test, wilcoxon_pratt, sign_test, tost, minimum_detectable_effect, holm, benjamini_hochberg
 agreement   cohen_kappa, gwet_ac1, krippendorff_alpha
+bootstrap   cluster_bootstrap: for what has no formula
+models      bradley_terry, length_sensitivity
+calibration expected_calibration_error, corrected_rate
 summary     the records of per_task.jsonl -> Summary
 """
 
 from analyze.stats.agreement import cohen_kappa, gwet_ac1, krippendorff_alpha
+from analyze.stats.bootstrap import cluster_bootstrap
+from analyze.stats.calibration import corrected_rate, expected_calibration_error
 from analyze.stats.hypotheses import (
     benjamini_hochberg,
     holm,
@@ -17,17 +22,25 @@ from analyze.stats.hypotheses import (
     wilcoxon_pratt,
 )
 from analyze.stats.intervals import Estimate, MeanSE, cluster_interval, cluster_se, mean_se, rate_interval, wilson
+from analyze.stats.models import Sensitivity, Strengths, bradley_terry, length_sensitivity
 
 __all__ = [
     "Estimate",
     "MeanSE",
+    "Sensitivity",
+    "Strengths",
     "benjamini_hochberg",
+    "bradley_terry",
+    "cluster_bootstrap",
     "cluster_interval",
     "cluster_se",
     "cohen_kappa",
+    "corrected_rate",
+    "expected_calibration_error",
     "gwet_ac1",
     "holm",
     "krippendorff_alpha",
+    "length_sensitivity",
     "mean_se",
     "minimum_detectable_effect",
     "rate_interval",

@@ -1,0 +1,198 @@
+"""Logistic models of who wins: strengths of many, and what order and length add. Knows nothing of where wins come from.
+
+These are for looking behind a win rate, never in its place: a ranking of rivals that were all held against one target
+is that target's win rates again, and a rate "at equal length" is a model's guess.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from analyze.errors import UsageError
+from analyze.stats.intervals import Estimate, t_quantile
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
+
+RIDGE = 0.1
+LEAST_OVERLAP = 0.1
+_STEPS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Strengths:
+    """Log-odds of each contestant, their mean 0, and what being shown first adds; None where that was not asked."""
+
+    strengths: list[float]
+    first: float | None
+
+
+def bradley_terry(wins: ArrayLike, order_effect: bool = False) -> Strengths:
+    """Return the strengths s with which i beats j with the probability 1/(1 + exp(s_j − s_i)), by maximum likelihood.
+
+    `wins[i][j]` is how often i won against j, half for a tie. With `order_effect` it is how often so when i was shown
+    first, and `wins` has a second such table for j shown first: wins[0][i][j], wins[1][i][j]. Who is shown first then
+    has γ added to its strength, `first` in the result.
+
+    Raises UsageError where there is no maximum: somebody, or a group, never won (or never lost) against the others.
+    Sources: R. A. Bradley, M. E. Terry, Biometrika 39 (1952) 324-345; order: R. R. Davidson, R. J. Beaver, Biometrics
+    33 (1977) 693-702; existence: L. R. Ford, Am. Math. Mon. 64 (1957) no. 8, 28-33.
+    """
+    import numpy as np
+    from scipy.sparse.csgraph import connected_components  # type: ignore[import-untyped]  # SciPy ships no types
+
+    shown = np.asarray(wins, dtype=float)
+    shown = shown if order_effect else shown[None]
+    if shown.ndim != 3 or shown.shape != (1 + order_effect, shown.shape[-1], shown.shape[-1]):
+        raise UsageError(
+            f"wins of shape {np.shape(wins)} are no table", cure="wins[i][j], or with the order wins[0 or 1][i][j]"
+        )
+    if connected_components(shown.sum(axis=0) > 0, connection="strong")[0] > 1:
+        raise UsageError(
+            "some contestants never won, or never lost, against the others: they have no finite strength",
+            cure="compare every one with more of the others, or report win rates",
+        )
+    players, rows, weights = shown.shape[1], [], []
+    for second, table in enumerate(shown):
+        for i, j in np.argwhere(table):
+            row = np.zeros(players + order_effect)
+            row[i], row[j] = 1, -1
+            if order_effect:
+                row[-1] = -1 if second else 1
+            rows.append(row)
+            weights.append(table[i, j])
+    beta, _ = _logistic(np.array(rows), np.ones(len(rows)), ridge=1e-9, weights=np.array(weights))
+    strengths = beta[:players] - beta[:players].mean()
+    return Strengths([float(strength) for strength in strengths], float(beta[-1]) if order_effect else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Sensitivity:
+    """What order and length have to do with who wins, in log-odds, and the win rate as it might be without either.
+
+    `position`: what being shown first adds; `length`: what being as much longer as is usual adds. `overlap` is the
+    share of verdicts in which the less usual side is the longer one, at most ½. `rate_at_equal_length` is None where
+    that is below a tenth: then nobody has seen what it would say.
+    """
+
+    position: Estimate
+    length: Estimate
+    rate_at_equal_length: Estimate
+    overlap: float
+
+
+def length_sensitivity(
+    scores: Sequence[float],
+    rivals: Sequence[Hashable],
+    first: Sequence[bool],
+    length_differences: Sequence[float],
+    clusters: Sequence[Hashable],
+    level: float = 0.95,
+) -> Sensitivity:
+    """Fit how verdicts depend on rival, order and length; one element a verdict in every argument.
+
+        logit P(target wins) = θ_rival + β_pos·(½ if the target was shown first, else −½) + β_len·tanh(Δ/sd(Δ))
+
+    `scores` are the target's, 0 to 1, a tie ½; `length_differences` Δ are target less rival, in any unit. A weak ridge,
+    0.1·|coefficients|²/2, keeps what nobody ever lost finite; errors are clustered (a sandwich with C/(C − 1)), with t
+    of C − 1 degrees of freedom. `rate_at_equal_length` is the mean of what the model says of the same pairs with Δ = 0
+    and neither shown first, its error by the delta method.
+
+    It is a sensitivity analysis: without shrinkage such a model missed the published length-controlled rates of 57
+    models by 6.7 points in the mean, where the rates as they are miss them by 4.8.
+
+    Sources: Y. Dubois et al., arXiv:2404.04475 for the form; K.-Y. Liang, S. L. Zeger, Biometrika 73 (1986) 13-22 for
+    the errors. Raises UsageError for lengths of arguments that differ, and for scores outside 0..1.
+    """
+    import numpy as np
+
+    n = len(scores)
+    if {len(rivals), len(first), len(length_differences), len(clusters)} != {n}:
+        raise UsageError("arguments of different lengths", cure="give every verdict its rival, order, length, cluster")
+    if n and not (min(scores) >= 0 and max(scores) <= 1):
+        raise UsageError("scores outside 0..1", cure="give the target's scores, 1 for a win")
+    unknown = Estimate(None, None, None, n)
+    if len(set(clusters)) < 2:
+        return Sensitivity(unknown, unknown, unknown, 0.0)
+    columns = np.array([_codes(rivals), _codes(clusters), first, length_differences, scores], dtype=float)
+    rival, group, shown_first, difference, y = columns[:, np.lexsort(columns)]  # so that order changes no digit
+    design = np.zeros((n, len(set(rivals)) + 2))
+    design[np.arange(n), rival.astype(int)] = 1
+    design[:, -2] = shown_first - 0.5
+    design[:, -1] = np.tanh(difference / (difference.std() or 1.0))
+    beta, hessian = _logistic(design, y, ridge=RIDGE)
+    covariance = _sandwich(design, y - _expit(design @ beta), group.astype(int), hessian)
+    quantile = t_quantile(0.5 + level / 2, len(set(clusters)) - 1)
+
+    def estimate(value: float, gradient: Any) -> Estimate:
+        half = quantile * math.sqrt(max(0.0, float(gradient @ covariance @ gradient)))
+        return Estimate(value, value - half, value + half, n)
+
+    neutral = design.copy()
+    neutral[:, -2:] = 0
+    rates = _expit(neutral @ beta)
+    overlap = float(min((difference > 0).mean(), (difference < 0).mean()) + (difference == 0).mean() / 2)
+    at_equal = estimate(float(rates.mean()), (rates * (1 - rates)) @ neutral / n)
+    return Sensitivity(
+        position=estimate(float(beta[-2]), np.eye(len(beta))[-2]),
+        length=estimate(float(beta[-1]), np.eye(len(beta))[-1]),
+        rate_at_equal_length=at_equal if overlap >= LEAST_OVERLAP else unknown,
+        overlap=overlap,
+    )
+
+
+# --- fitting ---
+
+
+def _codes(names: Sequence[Hashable]) -> list[int]:
+    """Return a number for each name, the same wherever it stands."""
+    known = {name: code for code, name in enumerate(sorted(set(names), key=repr))}
+    return [known[name] for name in names]
+
+
+def _logistic(
+    design: NDArray[np.float64], y: NDArray[np.float64], *, ridge: float, weights: NDArray[np.float64] | float = 1.0
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the coefficients that maximise the penalised likelihood, and the negative second derivatives there."""
+    import numpy as np
+
+    def loss(beta: NDArray[np.float64]) -> float:
+        lean = design @ beta
+        return float((weights * (np.logaddexp(0, lean) - y * lean)).sum() + ridge * beta @ beta / 2)
+
+    beta = np.zeros(design.shape[1])
+    for _ in range(_STEPS):
+        p = _expit(design @ beta)
+        gradient = design.T @ (weights * (y - p)) - ridge * beta
+        hessian = (design.T * (weights * p * (1 - p))) @ design + ridge * np.eye(len(beta))
+        step = np.linalg.solve(hessian, gradient)
+        while loss(beta + step) > loss(beta) + 1e-12 and np.abs(step).max() > 1e-12:
+            step /= 2  # Newton's step may jump over the top where few verdicts decide
+        beta = beta + step
+        if np.abs(step).max() < 1e-10:
+            break
+    return beta, hessian
+
+
+def _sandwich(
+    design: NDArray[np.float64], residuals: NDArray[np.float64], groups: NDArray[np.int64], hessian: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the covariance of coefficients where the verdicts of a group go together."""
+    import numpy as np
+
+    sums = np.array([np.bincount(groups, column * residuals) for column in design.T])
+    count = sums.shape[1]
+    bread = np.linalg.inv(hessian)
+    covariance: NDArray[np.float64] = bread @ (sums @ sums.T) @ bread * count / (count - 1)
+    return covariance
+
+
+def _expit(lean: NDArray[np.float64]) -> NDArray[np.float64]:
+    from scipy.special import expit  # type: ignore[import-untyped]
+
+    share: NDArray[np.float64] = expit(lean)
+    return share
