@@ -198,7 +198,7 @@ def with_dead_function(code: str, language: str) -> str | None:
 
 
 def _with_line_feeds(code: str) -> str:
-    return code.replace("\\r\n", "\n").replace("\\r", "\n")
+    return code.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _cut_out(code: str, cuts: Iterable[_Cut]) -> str:
