@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import sys
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
@@ -46,7 +47,7 @@ from analyze.runs.ending import last_lines
 from analyze.runs.index import Index
 from analyze.runs.inputs import Input
 from analyze.runs.journal import Journal, RunLock, offsets, what_is_known
-from analyze.runs.manifest import new_manifest, read_manifest, utc_now, write_manifest
+from analyze.runs.manifest import new_manifest, read_manifest, rows_kept_current, utc_now, write_manifest
 from analyze.runs.plan import Plan
 from analyze.runs.progress import ProgressLine, Standing
 from analyze.runs.rows import Rejects, Rows, Shard
@@ -57,6 +58,8 @@ from analyze.runs.tally import Tally, manifest_fields
 from analyze.runs.templates import Template
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 SETTINGS = (*settings.ADDRESSES, settings.MODEL, settings.ANALYZE_LANG)
 
@@ -71,7 +74,7 @@ TEXTS: dict[Lang, dict[str, str]] = {
         "label": "Asking",
         "servers": "{up} of {all} servers, model {model}",
         "down": "  not used: {url}: {problem}",
-        "stopping": "finishing what is in flight; Ctrl-C again stops at once",
+        "stopping": "finishing what is in flight; Ctrl-C stops at once",
         "no_locks": "{path}: this file system has no working locks; see that no other run writes there",
         "first": "the first request that would be asked, {id} ({url}):",
         "dry": "{read} rows read: {ok} answered before, {failed} failed before, {rejected} rejected; "
@@ -84,7 +87,7 @@ TEXTS: dict[Lang, dict[str, str]] = {
         "label": "推理",
         "servers": "{all} 个服务器中 {up} 个可用，模型 {model}",
         "down": "  未使用: {url}: {problem}",
-        "stopping": "正在完成已发出的请求；再按一次 Ctrl-C 立即停止",
+        "stopping": "正在完成已发出的请求；按 Ctrl-C 立即停止",
         "no_locks": "{path}: 此文件系统的文件锁无效，请确认没有其他任务写入此处",
         "first": "将要发出的第一个请求，{id}（{url}）:",
         "dry": "共读取 {read} 行: 此前成功 {ok}，此前失败 {failed}，拒收 {rejected}；将要请求 {left} 行，"
@@ -165,7 +168,7 @@ async def run(job: Job) -> int:
         raise UsageError("--update and --ordered read the input twice", cure="save it as a file, and give that")
     with RunLock(job.paths.lock) as lock, Journal(job.paths.answers, job.paths.failures) as journal:
         if not lock.is_sure:
-            print(TEXTS[job.lang]["no_locks"].format(path=job.paths.answers), file=sys.stderr)
+            log.warning(TEXTS[job.lang]["no_locks"].format(path=job.paths.answers))
         _look_first(job, journal)
         asker = FleetAsker(
             settings.addresses(job.settings, job.base_urls),
@@ -251,8 +254,11 @@ class Execution:
         stop = self._stop = Stop(on_first=lambda: progress.note(self._texts["stopping"]))
 
         left = self._left(job.rows(self._source, account, rejects), plan)
+        known = rows_kept_current(
+            job.paths.manifest, self._manifest, self._rows_expected, is_all_read=lambda: self._is_all_read
+        )
         try:
-            with stop.on_signals():
+            with stop.on_signals(), known:
                 await ask_left(
                     left,
                     self._asker,
@@ -268,22 +274,20 @@ class Execution:
             progress.close()
 
     def _standing(self) -> Standing:
-        account = self._account
-        if self._is_all_read:
-            left: float | None = account.left
-        else:
-            left = self._left_by_bytes()
+        account, rows = self._account, self._rows_expected()
+        left = None if rows is None else rows - account.read + account.left
         return Standing(account.ok, account.failed.total(), left, is_exact=self._is_all_read)
 
-    def _left_by_bytes(self) -> float | None:
-        """Estimate the rows left by what has been read of the file; what is not read yet is taken for alike."""
+    def _rows_expected(self) -> float | None:
+        """Return how many rows the input has; until all are read, by what has been read of the file: the rest is taken
+        for alike."""
         account, fraction = self._account, self._source.fraction_read
+        if self._is_all_read:
+            return account.read
         if not fraction or not account.read:
             return None
         total = account.read / fraction
-        if self._job.limit is not None:
-            total = min(total, self._job.limit)
-        return total - account.read + account.left
+        return total if self._job.limit is None else min(total, self._job.limit)
 
     def _left(self, rows: Rows, plan: Plan) -> Chunks:
         if not self._source.can_be_read_again:

@@ -28,6 +28,7 @@ from typing import Any, Self
 import orjson
 
 from analyze.fleet import Fleet, Instance, InstanceReport
+from analyze.lang import Lang
 from analyze.lookout import Lookout
 from analyze.prefixes import chain
 from analyze.records import Answer, Body, Failure, FailureKind, Outcome, Request, to_json
@@ -216,6 +217,10 @@ class Core:
         self._is_closed = False
         self._returned = asyncio.Event()  # set whenever an instance has come back
         self._given_up_on: float | None = None  # since when the fleet stood still when patience with it ended
+
+    def speak(self, say: Callable[[str], None], lang: Lang) -> None:
+        """Say in this language who goes out and who comes back, in place of the log, which is English."""
+        self.on_change, self._lookout.lang = say, lang
 
     @property
     def gave_up(self) -> bool:

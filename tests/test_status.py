@@ -175,6 +175,29 @@ def test_a_killed_run_is_told_and_the_command_shown_continues_it(output, fleet):
     assert sum(server.asked for server in fleet) <= 100 + 8
 
 
+def test_what_is_left_of_a_run_is_told_while_its_input_is_still_read(output, fleet):
+    """No more than 20,000 rows are read ahead."""
+    for server in fleet:
+        server.delay_s = 0.2
+    batch = Batch(output, fleet, rows=40_000)
+    process = batch.start("--in-flight", "8")
+
+    def counts() -> dict[str, Any]:
+        return output.json()["counts"]
+
+    try:
+        until = time.monotonic() + 30
+        while not (output.beside("run.json").exists() and counts()["left"]) and time.monotonic() < until:
+            time.sleep(0.2)
+        assert not counts()["is_exact"]
+        assert counts()["all"] == pytest.approx(40_000, rel=0.05)
+        assert re.search(r"rows .* of ≈(39|40|41),\d{3} .* ≈(39|40|41),\d{3} left\n", output.show())
+    finally:
+        process.kill()
+        process.wait()
+    assert "≈" in output.show() and output.json()["state"] == "killed"
+
+
 def test_an_interrupted_run_says_what_is_left(output, fleet):
     for server in fleet:
         server.delay_s = 0.2

@@ -27,6 +27,7 @@ Chunk = Sequence[tuple[int, Any]]
 OnBad = Callable[[int, str, str], None]
 
 RAW_KEPT = 2000
+TABLES = ("csv", "tsv", "parquet")
 
 
 class RequestMaker(Protocol):
@@ -109,11 +110,17 @@ class Rows:
 
     def _bad(self, number: int, error: ValueError, value: Any) -> None:
         if self._on_bad is None:
-            cure = "correct the line, or leave such lines out with --skip-bad"
-            raise InputError(str(error), path=self.source.name, line=number, cure=cure) from error
+            raise InputError(str(error), path=self.source.name, line=number, cure=self._cure) from error
         self._account.read += 1
         self._account.rejected += 1
         self._on_bad(number, str(error), _raw(value)[:RAW_KEPT])
+
+    @property
+    def _cure(self) -> str:
+        if self._template is None and self.source.format in TABLES:
+            return "rows of a table become requests by --template prompt.j2"
+        wrong = "line" if self._template is None else "line or the template"
+        return f"correct the {wrong}, or leave such lines out with --skip-bad"
 
 
 def _raw(value: Any) -> str:

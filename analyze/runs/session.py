@@ -81,7 +81,7 @@ async def ask_left(
     none comes back, with the rows not asked left to the next run.
     """
     if isinstance(asker, FleetAsker):
-        asker.core.on_change = progress.note
+        asker.core.speak(progress.note, progress.lang)
 
     def keep(outcome: Outcome) -> None:
         if isinstance(outcome, Failure) and isinstance(asker, FleetAsker) and asker.core.gave_up:

@@ -55,7 +55,7 @@ def test_a_second_ctrl_c_stops_at_once(batch: Batch) -> None:
     for server in batch.servers:
         server.mode = "never"
     process.interrupt()
-    until(lambda: "Ctrl-C again" in process.err)
+    until(lambda: "Ctrl-C stops at once" in process.err)
     process.interrupt()
     ended = process.wait(timeout_s=8)
     assert ended.code == 130, ended.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -92,17 +93,23 @@ def test_an_interrupted_run(batch: Batch) -> None:
     assert "--log-json" in said(ended.err)[-1]["cure"], "the command that continues"
 
 
-def test_warnings_of_libraries(batch: Batch) -> None:
+def test_warnings_of_libraries_and_of_the_file_system(batch: Batch) -> None:
     write(batch.input, [row(number) for number in range(5)])
-    lines = said(batch.run("--log-json", first=[f"{__name__}:{a_library_that_warns.__name__}"]).err)
-    assert [line["event"] for line in lines][:2] == ["warning", "error"] and lines[-1]["event"] == "end"
-    assert "this way is old" in lines[0]["text"] and lines[1]["text"] == "cannot find it"
+    for first in ([f"{__name__}:{a_library_that_warns.__name__}"], ["tests.promises.wrappers:no_locks"]):
+        Path(batch.output).unlink(missing_ok=True)
+        lines = said(batch.run("--log-json", first=first).err)
+        assert {line["event"] for line in lines} >= {"warning", "end"}
+        texts = " ".join(line.get("text", "") for line in lines)
+        assert ("this way is old" in texts and "cannot find it" in texts) or "working locks" in texts
 
 
-def test_a_server_that_goes_and_comes_back(batch: Batch, fake: Callable[..., FakeVLLM]) -> None:
+@pytest.mark.parametrize(("lang", "out", "back"), [("en", "is out: ", "is back"), ("zh", "已停用: ", "已恢复")])
+def test_a_server_that_goes_and_comes_back(
+    batch: Batch, fake: Callable[..., FakeVLLM], lang: str, out: str, back: str
+) -> None:
     write(batch.input, [row(number) for number in range(200)])
     batch.servers = [fake(delay_s=0.1), fake(delay_s=0.1)]
-    process = batch.start("--log-json", "--in-flight", "4")
+    process = batch.start("--log-json", "--in-flight", "4", "--lang", lang)
     until(lambda: len(batch.asked) > 8)
     batch.servers[0].crash()
     until(lambda: process.err.endswith("\n"))
@@ -111,4 +118,4 @@ def test_a_server_that_goes_and_comes_back(batch: Batch, fake: Callable[..., Fak
     notes = [line["text"] for line in said(ended.err) if line["event"] == "note"]
     assert (ended.code, len(notes)) == (0, 2)
     url = batch.servers[0].url
-    assert notes[0].startswith(f"{url} is out: ") and notes[1] == f"{url} is back"
+    assert notes[0].startswith(f"{url} {out}") and notes[1] == f"{url} {back}"
