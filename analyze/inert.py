@@ -33,7 +33,7 @@ _ANGLE_NAMES = "|".join(
         r"(?:BOS|EOS|PAD|UNK|CLS|SEP|MASK|EOP)(?:_TOKEN)?|PRE|MID|SUF|EOT|NAME|EMAIL|KEY|PASSWORD|2mass",
         r"unused_?\d+|reserved_\w+|extra_id_\d+|SPECIAL_\d+|special_?\d+|TOKENS_UNUSED_\d+",
         r"start_of_\w+|end_of_\w+|begin_of_\w+|(?:start|end)_function_\w+|(?:\w{1,20}_)?(?:tool|function)_calls?|tool_\w+",
-        r"think\w*|arg_\w+|(?:seed|minimax|mm|atem|ifm)[:|][\w:]+",
+        r"think\w*|arg_(?:key|value|type)|(?:seed|minimax|mm|atem|ifm)[:|][\w:]+",
         r"fim[_-]\w+|repo_?name|filename|file_sep|gh_stars|empty_output|(?:issue|jupyter|pr)_\w+|commit_(?:before|msg|after)",
         r"img|imgpad|global-img|IMG_\w+|im_(?:patch|col|start|end|newline)|fake_token_around_image|row_\d+_col_\d+|tile_\w+",
         r"(?:image|video|audio)(?:_(?:soft_token|token|pad|start|end|newline|placeholder|id|bos|eos|patch))?",
