@@ -76,15 +76,16 @@ def _twins(task: Task, rival: Solution) -> Iterator[Cell]:
 def _edited(task: Task, rival: Solution, max_code_chars: int) -> Iterator[Cell]:
     """Yield every probe whose edit can be made and seen, in both orders."""
     pair = (task.target, rival)
+    if is_cut(*pair, max_code_chars):
+        return
     for probe in (*_ONE_SIDED, *_TWO_SIDED):
         edited: Side | Literal["both"] = "both" if probe in _TWO_SIDED else _drawn_side(task, rival, probe)
         target = task.target if edited == "rival" else _edit(task, task.target, probe)
         other = rival if edited == "target" else _edit(task, rival, probe)
-        if target is None or other is None or (target, other) == pair:
+        if target is None or other is None or (target, other) == pair or is_cut(target, other, max_code_chars):
             continue
-        if not is_cut(*pair, max_code_chars) and not is_cut(target, other, max_code_chars):
-            for order in ORDERS:
-                yield Cell(task, rival, order, 0, probe, shown=(target, other), edited=edited)
+        for order in ORDERS:
+            yield Cell(task, rival, order, 0, probe, shown=(target, other), edited=edited)
 
 
 def _edit(task: Task, solution: Solution, probe: Probe) -> Solution | None:

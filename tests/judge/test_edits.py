@@ -24,7 +24,7 @@ SHIPPED = sorted(
     }
 )
 COMMENTED = {
-    "python": ("def f(x):\n    # why\n    return x  # so\n", "def f(x):\n    return x\n"),
+    "python": ("def f(x):\n    # why\n    return '\\r'  # so\n", "def f(x):\n    return '\\r'\n"),
     "javascript": (
         "/** doc */\nconst f = (x) => x; // so\nconst u = `// ${x}`;\n",
         "const f = (x) => x;\nconst u = `// ${x}`;\n",
@@ -32,7 +32,7 @@ COMMENTED = {
     "typescript": ("// a\nlet x: number = 1;\n", "let x: number = 1;\n"),
     "java": ("class A {\n    /* b */ int x; // c\n}\n", "class A {\n    int x;\n}\n"),
     "c": ("#include <stdio.h> /* io */\n/* a\n b */\nint x;\n", "#include <stdio.h>\nint x;\n"),
-    "c++": ("int x; // a\nint/* b */y;\n", "int x;\nint y;\n"),
+    "c++": ("int x; // a\nint/* b */y = '\\r';\n", "int x;\nint y = '\\r';\n"),
     "go": ("//go:build linux\n// a\npackage main\n", "//go:build linux\npackage main\n"),
     "rust": ("//! crate\n/// doc\nfn f<'a>() {} // 'x'\n", "fn f<'a>() {}\n"),
     "ruby": ("# a\nputs '# b' # c\n", "puts '# b'\n"),
