@@ -163,7 +163,7 @@ def test_a_second_run_on_the_same_output_says_who_holds_it(batch):
         time.sleep(0.02)
     second = batch.run()
     assert second.returncode == 4
-    assert f'"pid":{first.pid}' in second.stderr
+    assert f"process {first.pid} on " in second.stderr
     first.kill()
     first.communicate()
 

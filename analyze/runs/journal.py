@@ -109,7 +109,7 @@ class RunLock:
     def _held(
         self, holder: str, cure: str = "wait for it to end, or stop it; this run changed nothing"
     ) -> OutputHeldError:
-        return OutputHeldError(f"another run writes to this output: {holder} ({self.path})", cure=cure)
+        return OutputHeldError(f"another run writes to this output: {_in_words(holder)} ({self.path})", cure=cure)
 
     def __enter__(self) -> RunLock:
         return self
@@ -117,6 +117,15 @@ class RunLock:
     def __exit__(self, *exc: object) -> None:
         self.path.unlink(missing_ok=True)
         self._file.close()
+
+
+def _in_words(holder: str) -> str:
+    """Say who holds a lock; what is no holder of ours is shown as it stands."""
+    try:
+        told = orjson.loads(holder)
+        return f"process {told['pid']} on {told['host']}, since {told['started']}"
+    except (ValueError, KeyError, TypeError):
+        return holder
 
 
 def _is_alive(pid: int) -> bool:

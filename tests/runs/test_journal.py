@@ -193,7 +193,7 @@ def test_a_removed_output_is_noticed(tmp_path, monkeypatch):
 
 def test_one_writer_and_the_second_is_told_who_holds_it(tmp_path):
     lock = tmp_path / "out.lock"
-    with RunLock(lock), pytest.raises(OutputHeldError, match=f'"pid":{os.getpid()}'):
+    with RunLock(lock), pytest.raises(OutputHeldError, match=f"process {os.getpid()} on "):
         RunLock(lock)
     with RunLock(lock):
         pass
