@@ -24,7 +24,7 @@ from collections.abc import Iterable
 
 _DOT = "·"
 _BAR = "[|｜]"
-_INSIDE = r"/?[\w▁][^\s<>\[\]]{0,80}"  # no control token holds white space; the bound keeps hostile input linear
+_INSIDE = r"/?[\w▁][^\s<>\[\]]{0,80}+"  # no control token holds white space; the bound keeps hostile input linear
 
 # One word in brackets, in its own case: <S> is a type parameter, <s> is a token.
 _ANGLE_NAMES = "|".join(
@@ -32,7 +32,7 @@ _ANGLE_NAMES = "|".join(
         r"s|bos|eos|eot|eod|eop|eom|sop|eoa|eoh|pad|unk|unk_\d+|mask|mask[:_]\d+|cls|sep|AI|用户|_(?:user|bot|system|start|end)",
         r"(?:BOS|EOS|PAD|UNK|CLS|SEP|MASK|EOP)(?:_TOKEN)?|PRE|MID|SUF|EOT|NAME|EMAIL|KEY|PASSWORD|2mass",
         r"unused_?\d+|reserved_\w+|extra_id_\d+|SPECIAL_\d+|special_?\d+|TOKENS_UNUSED_\d+",
-        r"start_of_\w+|end_of_\w+|begin_of_\w+|(?:start|end)_function_\w+|(?:\w{1,20}_)?(?:tool|function)_calls?|tool_\w+",
+        r"start_of_\w+|end_of_\w+|begin_of_\w+|(?:start|end)_function_\w+|(?:dots_|longcat_)?(?:tool|function)_calls?|tool_\w+",
         r"think\w*|arg_(?:key|value|type)|(?:seed|minimax|mm|atem|ifm)[:|][\w:]+",
         r"fim[_-]\w+|repo_?name|filename|file_sep|gh_stars|empty_output|(?:issue|jupyter|pr)_\w+|commit_(?:before|msg|after)",
         r"img|imgpad|global-img|IMG_\w+|im_(?:patch|col|start|end|newline)|fake_token_around_image|row_\d+_col_\d+|tile_\w+",
@@ -48,8 +48,8 @@ _SQUARE_NAMES = (
 )
 _FALCON_NAMES = "TITLE|ABSTRACT|INTRODUCTION|SUMMARY|COMMENT|ANSWER|QUESTION|DOMAIN|PREFIX|SUFFIX|MIDDLE|[A-Z]+_ADDRESS"
 _OPENERS = (
-    ("<", rf'{_BAR}(?:{_INSIDE}|"{_BAR})>|{_INSIDE}{_BAR}>|/?(?:{_ANGLE_NAMES})>|/?SYS>>'),
-    (r"\[", rf"{_BAR}{_INSIDE}\]|{_INSIDE}{_BAR}\]|/?(?:{_SQUARE_NAMES})\]|e~\["),
+    ("<", rf'{_BAR}(?:{_INSIDE}|"{_BAR})>|{_INSIDE}(?<={_BAR})>|/?(?:{_ANGLE_NAMES})>|/?SYS>>'),
+    (r"\[", rf"{_BAR}{_INSIDE}\]|{_INSIDE}(?<={_BAR})\]|/?(?:{_SQUARE_NAMES})\]|e~\["),
     (r"\]", r"~!?b[\[\]]|![pd]~\[|<\]\w{1,40}\[>\["),
     ("｜", "DSML[|｜]"),
     (r"\|", r"DSML[|｜]|\|\|[A-Z]+_ADDRESS\|\|\|"),
