@@ -84,8 +84,9 @@ def _edited(task: Task, rival: Solution, max_code_chars: int) -> Iterator[Cell]:
         other = rival if edited == "target" else _edit(task, rival, probe)
         if target is None or other is None or (target, other) == pair or is_cut(target, other, max_code_chars):
             continue
-        for order in ORDERS:
-            yield Cell(task, rival, order, 0, probe, shown=(target, other), edited=edited)
+        if rule_of(target, other) is None:  # two that differ in comments only are equal without them
+            for order in ORDERS:
+                yield Cell(task, rival, order, 0, probe, shown=(target, other), edited=edited)
 
 
 def _edit(task: Task, solution: Solution, probe: Probe) -> Solution | None:

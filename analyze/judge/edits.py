@@ -158,12 +158,14 @@ def planted(code: str, language: str, sentence: str) -> str | None:
 
 def without_comments(code: str, language: str) -> str | None:
     """Return the code without comments, in Python without docstrings too; as it is where it has none."""
-    code, language = _with_line_feeds(code), canonical(language)
+    plain, language = _with_line_feeds(code), canonical(language)
     if language == "python":
-        return _python_without_comments(code)
-    cuts = [_Cut(piece.start, piece.end) for piece in _comments(_pieces(code, language))]
-    edited, words = _cut_out(code, cuts), _words(code, language)
-    return edited if words and _words(edited, language) == words else None
+        edited = _python_without_comments(plain)
+    else:
+        cuts = [_Cut(piece.start, piece.end) for piece in _comments(_pieces(plain, language))]
+        edited, words = _cut_out(plain, cuts), _words(plain, language)
+        edited = edited if words and _words(edited, language) == words else None
+    return code if edited == plain else edited
 
 
 def renamed(code: str, language: str) -> str | None:

@@ -106,9 +106,18 @@ def test_both_sides_and_all_sentences_get_their_turn() -> None:
         ({"language": "unknown"}, {"injected", "authority", "dead_code", "no_comments", "renamed"}),
         ({"language": "sql", "target": "SELECT 1", "rivals": ("SELECT 2 -- b",)}, {"dead_code", "renamed"}),
         ({"rivals": ("def b(x):\n    return x\n",)}, {"no_comments", "renamed"}),
+        ({"target": A, "rivals": (f"{A}# b\n",)}, {"no_comments"}),
+        ({"target": A.replace("\n", "\r\n"), "rivals": (B.replace("# b", "x"),)}, {"no_comments"}),
         ({"max_code_chars": 30}, {"injected", "authority", "dead_code", "no_comments", "renamed"}),
     ],
-    ids=["unknown language", "one without functions", "nothing to edit", "code that is shown in part"],
+    ids=[
+        "unknown language",
+        "one without functions",
+        "nothing to edit",
+        "equal without comments",
+        "no comments, other line ends",
+        "code that is shown in part",
+    ],
 )
 def test_what_cannot_be_edited_or_seen_whole_is_not_asked(keys: dict[str, object], missing: set[str]) -> None:
     found = probes_of(cells(**keys))  # type: ignore[arg-type]
