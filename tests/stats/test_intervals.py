@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import random
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from analyze.errors import UsageError
 from analyze.stats import cluster_interval, cluster_se, mean_se, rate_interval, wilson
+from analyze.stats.intervals import rate_limits
 
 shares = st.floats(0, 1, allow_subnormal=False)
 
@@ -160,3 +162,26 @@ def test_clustered_intervals_hold_what_they_promise_where_rows_go_together() -> 
         naive += abs(plain.mean) <= 1.96 * plain.se
     assert 0.92 <= held / 400 <= 0.98
     assert naive / 400 < 0.85
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.2, 0.5, 0.8])
+@pytest.mark.parametrize(("rate", "tasks"), [(0.98, 15), (0.95, 15), (0.9, 30), (0.5, 15), (0.02, 100)])
+def test_intervals_of_rates_hold_what_they_promise_at_any_correlation(
+    rate: float, tasks: int, correlation: float
+) -> None:
+    """8 rivals a task. `python -m benchmarks coverage` has the whole grid, and what other intervals do there."""
+    draw = np.random.default_rng(5)
+    levels = rate
+    if correlation:
+        odds = (1 - correlation) / correlation
+        levels = draw.beta(rate * odds, (1 - rate) * odds, (4000, tasks))
+    means = draw.binomial(8, levels, (4000, tasks)) / 8
+    mean = means.mean(axis=1)
+    squares = (means - mean[:, None]) ** 2
+    total = np.maximum(squares.sum(axis=1), 1e-12)
+    tailedness = np.minimum(1, (squares**2).sum(axis=1) / total**2)
+    low, high = rate_limits(mean - 0.5, total / (tasks - 1) / tasks, tailedness, tasks)
+    held = ((low + 0.5 <= rate) & (rate <= high + 0.5)).mean()
+    assert held >= 0.93
+    if tasks * min(rate, 1 - rate) > 3:
+        assert held <= 0.97
