@@ -13,7 +13,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from analyze.facts.records import Facts
+from analyze.judge.labels import DIMENSIONS
 from analyze.judge.measured import MEASURES
+
+_MEASURES_OF = {name: [measure for measure in MEASURES if measure.dimension == name] for name in DIMENSIONS}
 
 
 def held_against_facts(dimensions: Mapping[str, float], target: Facts, rival: Facts) -> dict[str, Any]:
@@ -29,7 +32,9 @@ def held_against_facts(dimensions: Mapping[str, float], target: Facts, rival: Fa
     confirmed = []
     contradicted = {}
     for dimension, score in dimensions.items():
-        told = [one for measure in MEASURES if measure.dimension == dimension for one in measure.tell(target, rival)]
+        if score == 0.5:
+            continue
+        told = [one for measure in _MEASURES_OF[dimension] for one in measure.tell(target, rival)]
         agreement = _sign(score - 0.5) * _sign(sum(one.points for one in told))
         if agreement > 0:
             confirmed.append(dimension)
