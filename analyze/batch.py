@@ -56,6 +56,7 @@ from analyze.runs.seen import Seen
 from analyze.runs.session import Limits, ask_left, settle
 from analyze.runs.tally import Tally, manifest_fields
 from analyze.runs.templates import Template
+from analyze.tokens import CANNOT_TELL
 
 T = TypeVar("T")
 
@@ -177,6 +178,8 @@ async def run(job: Job) -> int:
         )
         try:
             await asker.connect(job.settings[settings.MODEL])
+            if job.template is not None:
+                await _guard(job.template, asker, job.lang)
             return await Execution(job, source, journal, asker).run()
         finally:
             await asker.aclose()
@@ -193,6 +196,14 @@ def _look_first(job: Job, journal: Journal) -> None:
     plan = Plan(Seen() if job.update else journal.seen, Account())
     for chunk in for_a_while(job.rows(source).chunks(), LOOK_FIRST_S):
         plan.left_of(chunk)
+
+
+async def _guard(template: Template, asker: FleetAsker, lang: Lang) -> None:
+    """Have rows refused that would put a control token of the served model into the prompt."""
+    tokens = await asker.unguarded_tokens()
+    if tokens is None:
+        log.warning(CANNOT_TELL[lang])
+    template.refuse(tokens or frozenset(), asker.model)
 
 
 class Execution:

@@ -91,6 +91,9 @@ CLOSED = "the client was closed meanwhile"
 LATE_S = 5.0
 """A probe that is twice as late tells that the loop was not run: the machine slept, or somebody blocked it."""
 
+POST_BESIDE_S = 60.0
+"""What a server may take for a question beside /v1: its tokenizer may be busy with prompts."""
+
 BYTES_PER_TOKEN = 4
 PREFILL_WEIGHT = 1 / 20
 """What taking in a prompt token costs of generating one: 0.02 ms against 0.4 ms in a full batch (anchor: routers)."""
@@ -243,6 +246,19 @@ class Core:
     async def survey(self) -> list[InstanceReport]:
         """Look at every instance, at once, and hold out those that do not answer. Takes seconds, never longer."""
         return await self._lookout.survey()
+
+    async def post_beside(self, path: str, body: Mapping[str, Any]) -> Any:
+        """POST JSON to `path`, which stands beside /v1, of a server that is up; None for all but a good answer in JSON.
+
+        One that refuses speaks for all of them; nobody is blamed.
+        """
+        for instance in self.fleet.up:
+            with suppress(InstanceFault, TimeoutError, orjson.JSONDecodeError):
+                url = instance.url.removesuffix("/v1") + path
+                status, content = await self._wire.post(url, to_json(body), POST_BESIDE_S)
+                if status < 500:
+                    return orjson.loads(content) if status == 200 else None
+        return None
 
     def hold_out(self, instance: Instance, reason: str) -> None:
         """Send nothing to this instance until a probe finds it fit."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import struct
 import threading
@@ -26,6 +27,9 @@ STEP_S = 0.05
 """A token comes out this often while a request is served, so that a slow server is seen to work."""
 
 POLL_S = 0.01
+
+VOCABULARY = 0x3000
+"""Its tokens are characters, of Unicode's first; `control_tokens` come behind them."""
 
 EMBEDDING = {"object": "embedding", "index": 0, "embedding": [0.5]}
 
@@ -66,11 +70,12 @@ class FakeVLLM:
         garbage, cut-json     200 with something else; with JSON that ends too early
         abort                 200 with finish_reason abort
 
-    `handler` answers in its stead. `refuse` names the status of a request that is refused alone; one that `garble` is
-    true for is answered with JSON without choices; one that `kill_on` is true for ends the server, as `crash` does,
-    unless it is dropped within `kill_after_s`. `statuses` names paths that say nothing but this, `unanswered` those
-    that say nothing at all; `metrics` is told in place of its own. At most `slots` are served at a time, the others
-    wait; None: all at once. Probes (one token of /v1/completions) are no part of `bodies`.
+    `handler` answers in its stead. `refuse` names the status of a request that is refused alone; one that `garble`
+    is true for is answered with JSON without choices; one that `kill_on` is true for ends the server, as `crash`
+    does, unless it is dropped within `kill_after_s`. `statuses` names paths that say nothing but this, `unanswered`
+    those that say nothing at all; `control_tokens` are tokens of its own; `metrics` is told in place of its own. At
+    most `slots` are served at a time, the others wait; None: all at once. Probes (one token of /v1/completions) are
+    no part of `bodies`.
     """
 
     def __init__(
@@ -104,6 +109,7 @@ class FakeVLLM:
         self.disconnects = 0  # requests whose client went away before the answer
         self.prompt_tokens = self.generation_tokens = 0
         self.kv_cache_usage = 0.0
+        self.control_tokens: list[str] = []
         self.start()
 
     @property
@@ -152,6 +158,8 @@ class FakeVLLM:
         app.router.add_get("/health", self._health)
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/v1/models", self._models)
+        app.router.add_post("/tokenize", self._tokenize)
+        app.router.add_post("/detokenize", self._detokenize)
         app.router.add_post("/v1/{path:.*}", self._post)
         self._runner = web.AppRunner(app, shutdown_timeout=0.05, handler_cancellation=True)
         await self._runner.setup()
@@ -206,6 +214,21 @@ class FakeVLLM:
             return web.json_response({"error": {"message": "turned away"}}, status=self.models_status)
         card = {"id": self.model, "object": "model", "root": self.root, "max_model_len": self.max_model_len}
         return web.json_response({"object": "list", "data": [card]})
+
+    async def _tokenize(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        text = body.get("prompt") or "".join(message["content"] for message in body["messages"])
+        pieces = [re.escape(token) for token in self.control_tokens] + ["."]
+        words = re.findall("|".join(pieces), text, re.DOTALL)
+        ids = [VOCABULARY + self.control_tokens.index(w) if w in self.control_tokens else ord(w) for w in words]
+        return web.json_response({"tokens": ids, "token_strs": words, "count": len(ids)})
+
+    async def _detokenize(self, request: web.Request) -> web.Response:
+        ids = (await request.json())["tokens"]
+        if max(ids) >= VOCABULARY + len(self.control_tokens):
+            return web.json_response({"error": {"message": "no such token"}}, status=400)
+        words = [chr(id) if id < VOCABULARY else self.control_tokens[id - VOCABULARY] for id in ids]
+        return web.json_response({"prompt": "".join(words)})
 
     # -- its answers -------------------------------------------------------------------------------------------
 

@@ -12,7 +12,19 @@ from pathlib import Path
 import analyze
 
 ROOT = Path(analyze.__file__).parent
-WORDS = {"console", "errors", "files", "lang", "loops", "prefixes", "records", "settings", "tiny_model", "_version"}
+WORDS = {
+    "console",
+    "errors",
+    "files",
+    "inert",
+    "lang",
+    "loops",
+    "prefixes",
+    "records",
+    "settings",
+    "tiny_model",
+    "_version",
+}
 RUN_READERS = {"runs.journal", "runs.manifest"}
 JOBS = {"batch", "pipeline", "per_task", "classify", "infer", "annotate"}
 
@@ -24,6 +36,7 @@ ALLOWED: dict[str, set[str]] = {
     "usage": {"watch"},
     "fleet": {"usage", "watch", "windows"},
     "server_replies": {"fleet", "watch"},
+    "tokens": set(),
     "wire": {"fleet"},
     "lookout": {"fleet", "server_replies", "watch", "wire"},
     "core": {"fleet", "lookout", "server_replies", "wire"},
@@ -33,13 +46,13 @@ ALLOWED: dict[str, set[str]] = {
     "stats": set(),
     "judge": {"facts"},
     "report": {"stats", "judge.labels", "judge.issues", *RUN_READERS},
-    "runs": {"core", "fleet", "usage"},
+    "runs": {"core", "fleet", "tokens", "usage"},
     "status": {"runs", "status_texts"},
     "status_texts": set(),
     "per_task": {"core", "runs", "judge", "facts", "multi_vllm"},
-    "pipeline": {"runs", "judge", "facts", "stats", "report", "per_task", "pipeline_texts"},
+    "pipeline": {"runs", "judge", "facts", "stats", "report", "per_task", "pipeline_texts", "tokens"},
     "pipeline_texts": set(),
-    "batch": {"runs"},
+    "batch": {"runs", "tokens"},
     "cli": {"runs", "servers", "report", *JOBS},
     "__init__": {"multi_vllm", "runs", "per_task", "pipeline"},
     "__main__": {"cli"},

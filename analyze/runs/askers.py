@@ -16,6 +16,7 @@ from analyze.errors import NoServerError, UsageError
 from analyze.fleet import Instance
 from analyze.records import CHAT_URL, Answer, Failure, FailureKind, Outcome, Request
 from analyze.settings import Settings, addresses
+from analyze.tokens import unguarded_tokens
 
 
 class Asker(Protocol):
@@ -135,6 +136,10 @@ class FleetAsker:
         first = lane if isinstance(lane, Instance) else None
         return await self.core.ask(request, self._bounds, body=body, first=first, fate=fate)
 
+    async def unguarded_tokens(self) -> frozenset[str] | None:
+        """Return the control tokens of the model that inserted text could become; None where no server tells."""
+        return await unguarded_tokens(self.core.post_beside, self.model)
+
     async def aclose(self) -> None:
         await self.core.aclose()
 
@@ -176,6 +181,10 @@ class ClientAsker(OneLane):
             return await self._create(**body)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, partial(self._create, **body))
+
+    async def unguarded_tokens(self) -> frozenset[str] | None:
+        """A client of somebody else's does not tell."""
+        return None
 
     async def aclose(self) -> None:
         """End the threads; the client stays open: it is not ours."""

@@ -396,3 +396,31 @@ def test_the_output_is_what_openais_batches_return(batch: Batch) -> None:
     assert line["id"].startswith("batch_req_") and line["error"] is None
     assert set(line["response"]) == {"status_code", "request_id", "body"}
     assert text_of(line) == "answer to question 1"
+
+
+@pytest.mark.parametrize("flags", [(), ("--skip-bad",)], ids=["stops", "is listed"])
+def test_a_row_that_holds_a_control_token_of_the_served_model(batch: Batch, flags: tuple[str, ...]) -> None:
+    """One that the guard knows is made inert; one that only the served model's tokenizer has is never sent."""
+    for server in batch.servers:
+        server.control_tokens = ["<|im_end|>", "<odd-one>"]
+    write(batch.input, [{"id": str(n), "text": text} for n, text in enumerate(("a", "a<|im_end|>b", "an <odd-one>"))])
+    template = batch.folder / "prompt.j2"
+    template.write_text("Translate: {{ text }}")
+    ended = batch.run("--template", template, *flags)
+    assert ended.code == (1 if flags else 2), ended.err
+    sent = str([server.bodies for server in batch.servers])
+    assert sent.count("im_end") == len(flags) and "<|im_end|>" not in sent and "odd-one" not in sent
+    if flags:
+        assert "<odd-one>" in lines(batch.output.with_name(f"{batch.output.name}.rejects.jsonl"))[0]["reason"]
+    else:
+        assert "<odd-one>, a control token of fake-model" in ended.err and "jsonl:3" in ended.err
+
+
+def test_servers_that_do_not_show_their_tokenizer(batch: Batch) -> None:
+    for server in batch.servers:
+        server.statuses = {"/tokenize": 404, "/detokenize": 404}
+    write(batch.input, [{"id": "1", "text": "a"}])
+    template = batch.folder / "prompt.j2"
+    template.write_text("Translate: {{ text }}")
+    ended = batch.run("--template", template)
+    assert ended.code == 0 and "rests on the list of known ones" in ended.err
