@@ -49,6 +49,27 @@ class Twin:
 
 
 @dataclass(frozen=True, slots=True)
+class Gauge:
+    """One row of a chart of shares, 0 to 1: an estimate with its interval.
+
+    `good` is from where to where it is good; `is_sure` tells that the whole interval lies inside of that, or outside.
+    """
+
+    label: str
+    value: float | None
+    low: float | None
+    high: float | None
+    text: str
+    good: tuple[float, float] | None = None
+    is_sure: bool = True
+
+    @property
+    def edge(self) -> float | None:
+        """The end of the good band that lies inside the scale."""
+        return None if self.good is None else next((end for end in self.good if 0 < end < 1), None)
+
+
+@dataclass(frozen=True, slots=True)
 class _Frame:
     """Where things stand: the band of marks from `left` to `right`, rows of `row` px below `top`."""
 
@@ -156,12 +177,48 @@ def _whisker(row: Point, frame: _Frame, y: float) -> Iterable[Shape]:
     ink = "axis"
     if row.low is not None and row.high is not None:
         ink = "win" if row.low > _NO_DIFFERENCE else "loss" if row.high < _NO_DIFFERENCE else "axis"
-        low, high = frame.x(row.low), frame.x(row.high)
-        yield Line(low, y, high, y, ink, 2)
-        yield Line(low, y - 4, low, y + 4, ink, 2)
-        yield Line(high, y - 4, high, y + 4, ink, 2)
+        yield from _span(frame.x(row.low), frame.x(row.high), y, ink)
     # A filled dot where the interval leaves the line, a hollow one where it does not: colour never says it alone.
     yield Dot(frame.x(row.value), y, 5, ink, hollow=ink == "axis")
+
+
+def gauges(rows: Sequence[Gauge], *, good: str, label: str, width: int = WIDE_PX) -> Drawing:
+    """Draw shares on a scale from 0 to 100 % with their intervals, each over the band where it is good, if it has one.
+
+    `good` names that band. A dot is hollow where it is not sure on which side of the band's edge it lies.
+    """
+    banded = any(row.good for row in rows)
+    frame = _Frame.of(width, 30 if banded else 2)
+    bottom = frame.bottom(len(rows))
+    shapes: list[Shape] = []
+    if banded:
+        shapes += [Rect(frame.left, 3, 16, 12, "tie_true"), Text(frame.left + 24, 13.5, good, "muted", SMALL_PX)]
+    shapes += _scale((0, 0.25, 0.5, 0.75, 1), frame, bottom, "{:.0%}")
+    for index, row in enumerate(rows):
+        y = frame.middle(index)
+        if row.good:
+            start, end = frame.x(row.good[0]), frame.x(row.good[1])
+            shapes.append(Rect(start, y - 10, end - start, 20, "tie_true"))
+            if row.edge is not None:
+                shapes.append(Line(frame.x(row.edge), y - 12, frame.x(row.edge), y + 12, "text", 1.2))
+        shapes += frame.names(index, row.label, row.text)
+        shapes += _gauge(row, frame, y)
+    return Drawing(width, round(bottom + 22), tuple(shapes), label)
+
+
+def _gauge(row: Gauge, frame: _Frame, y: float) -> Iterable[Shape]:
+    if row.value is None:
+        return
+    if row.low is not None and row.high is not None:
+        yield from _span(frame.x(row.low), frame.x(row.high), y, "text")
+    yield Dot(frame.x(row.value), y, 5, "text", hollow=not row.is_sure)
+
+
+def _span(low: float, high: float, y: float, ink: str) -> Iterable[Shape]:
+    """Yield an interval: a line with an end at each limit."""
+    yield Line(low, y, high, y, ink, 2)
+    yield Line(low, y - 4, low, y + 4, ink, 2)
+    yield Line(high, y - 4, high, y + 4, ink, 2)
 
 
 def twins(rows: Sequence[Twin], *, names: tuple[str, str], label: str, width: int = WIDE_PX) -> Drawing:

@@ -1,4 +1,4 @@
-"""The five charts of a run: which numbers each shows, and what it is called. Knows no shape and no file."""
+"""The charts of a run: which numbers each shows, and what it is called. Knows no shape and no file."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from analyze.judge.labels import DIMENSION_LABELS, DIMENSIONS
 from analyze.lang import Lang
-from analyze.report.charts import Bar, Point, Twin, dots, stacked_bars, twins
+from analyze.report.charts import Bar, Gauge, Point, Twin, dots, gauges, stacked_bars, twins
 from analyze.report.findings import percent_text, score_text
+from analyze.report.judging import gate_lines, probe_lines
 from analyze.report.numbers import percent
 from analyze.report.style import NARROW_PX, WIDE_PX
 from analyze.report.svg import Drawing
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 MOST_ISSUES = 12
 MOST_RIVALS = 20
 
-FIGURES = ("win_rate", "outcomes", "score", "dimensions", "issues")
+FIGURES = ("check", "probes", "win_rate", "outcomes", "score", "dimensions", "issues")
 OUTCOME_INKS = ("win", "tie_true", "tie_weak", "tie_conflict", "loss", "unscored")
 
 
@@ -37,11 +38,19 @@ class Figure:
     narrow: Drawing
 
 
-def figures(summary: Summary, lang: Lang) -> list[Figure]:
-    """Return the charts that this run has numbers for, in the order in which a page shows them."""
+def figures(summary: Summary, lang: Lang, *, measured: bool = False) -> list[Figure]:
+    """Return the charts that this run has numbers for, in the order in which a page shows them.
+
+    `measured`: no judge was asked, so there is none to check.
+    """
     if summary.overall.win_rate.value is None:
         return []
-    drawn = [
+    drawn = []
+    if not measured and any(gate.estimate.n for gate in summary.check.gates):
+        drawn.append(_figure("check", lambda width: _check(summary, lang, width)))
+    if not measured and any(probe.moved.n for probe in summary.check.probes):
+        drawn.append(_figure("probes", lambda width: _probes(summary, lang, width)))
+    drawn += [
         _figure("win_rate", lambda width: _win_rate(summary, lang, width)),
         _figure("outcomes", lambda width: _outcomes(summary, lang, width)),
         _figure("score", lambda width: _score(summary, lang, width)),
@@ -64,6 +73,32 @@ def _rows(summary: Summary, lang: Lang) -> list[tuple[str, Result]]:
 
 def _sides(lang: Lang) -> tuple[str, str]:
     return TEXTS[lang]["rival_better"], TEXTS[lang]["target_better"]
+
+
+def _check(summary: Summary, lang: Lang, width: int) -> Drawing:
+    t = TEXTS[lang]
+    rows = [
+        Gauge(
+            line.short,
+            line.estimate.value,
+            line.estimate.low,
+            line.estimate.high,
+            percent_text(line.estimate),
+            good=(0.0, gate.threshold) if gate.direction == "at_most" else (gate.threshold, 1.0),
+            is_sure=line.state != "unknown",
+        )
+        for gate, line in zip(summary.check.gates, gate_lines(summary, t), strict=True)
+    ]
+    return gauges(rows, good=t["check_good"], label=t["check_label"], width=width)
+
+
+def _probes(summary: Summary, lang: Lang, width: int) -> Drawing:
+    t = TEXTS[lang]
+    rows = [
+        Gauge(line.measure, line.moved.value, line.moved.low, line.moved.high, percent_text(line.moved))
+        for line in probe_lines(summary, t)
+    ]
+    return gauges(rows, good="", label=t["probes_label"], width=width)
 
 
 def _win_rate(summary: Summary, lang: Lang, width: int) -> Drawing:

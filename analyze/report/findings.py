@@ -1,4 +1,4 @@
-"""What the numbers of a run say, in words: the answer, the judge check, facts per author, contradictions.
+"""What the numbers of a run say, in words: the answer, facts per author, contradictions, phrases.
 
 Knows records and statistics; no markup and no file. Pages, Markdown and notebooks show the same findings.
 """
@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from analyze.report.numbers import mean, percent, percent_span, score, score_span, whole
+from analyze.report.numbers import mean, percent, percent_span, score, score_span
 from analyze.report.reading import Record
 from analyze.report.words import judged
 
@@ -19,21 +19,6 @@ if TYPE_CHECKING:
     from analyze.stats.summary import Summary
 
 Texts = Mapping[str, str]
-State = Literal["ok", "bad", "unknown", "none"]
-
-# What a judge must reach to be believed: agreement of a strong judge is .93, of a poor one .66 to .42.
-LEAST_ORDER_AGREEMENT = 0.80
-LEAST_PASSED_ACCURACY = 0.75
-LEAST_COVERAGE = 0.95
-# A first-pick share further from one half than this, with one half outside its interval, is a habit.
-MOST_FIRST_PICK_OFFSET = 0.10
-
-
-@dataclass(frozen=True, slots=True)
-class Banner:
-    kind: Literal["demo", "measured", "unqualified", "unfinished"]
-    title: str
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +29,6 @@ class Answer:
     headline: str
     detail: str
     warning: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class CheckLine:
-    """One line of the judge check. `state` is None for a line that is not held against a threshold."""
-
-    measure: str
-    value: str
-    interval: str
-    wanted: str
-    meaning: str
-    state: State | None
-    reproach: str | None = None
 
 
 def target_name(summary: Summary, t: Texts) -> str:
@@ -89,94 +61,28 @@ def answer(summary: Summary, t: Texts) -> Answer:
 
 
 def _coverage_warning(summary: Summary, t: Texts) -> str | None:
-    if summary.coverage >= LEAST_COVERAGE:
+    if summary.is_sufficient:
         return None
     low, high = summary.worst
     return t["answer_coverage"].format(coverage=percent(summary.coverage), low=score(low), high=score(high))
 
 
-def check_lines(summary: Summary, t: Texts, *, measured: bool = False) -> list[CheckLine]:
-    """Return the judge check, each measure with what it means and whether it is good enough.
-
-    `measured`: no judge was asked, and measured facts agree with themselves and with recorded tests by construction,
-    so no line is held against a threshold.
-    """
-    lines = _check_lines(summary, t)
-    return [replace(line, wanted="", state=None, reproach=None) for line in lines] if measured else lines
+def corrected_text(summary: Summary, t: Texts) -> str | None:
+    """Say the rate behind a judge whose errors are known, or None where they are not."""
+    corrected = summary.corrected_correctness
+    return t["corrected"].format(rate=percent_text(corrected)) if corrected and corrected.value is not None else None
 
 
-def _check_lines(summary: Summary, t: Texts) -> list[CheckLine]:
-    check = summary.check
-    lines = [
-        _share_line("m_order", check.order_agreement, LEAST_ORDER_AGREEMENT, t),
-        _first_pick_line(check.first_pick_share, t),
-        CheckLine(t["m_kappa"], score(check.order_kappa.value), score_span(check.order_kappa), "", t["m_kappa_why"], None),
-        _share_line("m_passed", check.passed_accuracy, LEAST_PASSED_ACCURACY, t),
-    ]
-    enough = summary.coverage >= LEAST_COVERAGE
-    coverage = percent(summary.coverage)
-    lines.append(
-        CheckLine(
-            t["m_coverage"],
-            coverage,
-            "",
-            t["at_least"].format(value=percent(LEAST_COVERAGE)),
-            t["m_coverage_why"],
-            ("ok" if enough else "bad") if summary.pairs else "unknown",
-            None if enough else t["m_coverage_bad"].format(value=coverage),
+def halo_text(summary: Summary, labels: Mapping[str, str], t: Texts) -> str | None:
+    """Name the dimensions that are judged as if they were one, or None."""
+    pairs = [
+        t["halo_pair"].format(
+            first=labels.get(it.first, it.first), second=labels.get(it.second, it.second), rho=score(it.rho)
         )
-    )
-    failed = f"{whole(check.failed_cells)} {t['of']} {whole(check.cells)}"
-    lines.append(CheckLine(t["m_cells"], failed, "", "", t["m_cells_why"], None))
-    return lines
-
-
-def _share_line(name: str, estimate: Estimate, least: float, t: Texts) -> CheckLine:
-    state: State = "unknown" if estimate.value is None else "ok" if estimate.value >= least else "bad"
-    value = percent(estimate.value)
-    reproach = t[f"{name}_bad"].format(value=value) if state == "bad" else None
-    wanted = t["at_least"].format(value=percent(least))
-    return CheckLine(t[name], value, percent_span(estimate), wanted, t[f"{name}_why"], state, reproach)
-
-
-def _first_pick_line(share: Estimate, t: Texts) -> CheckLine:
-    state: State = "unknown"
-    reproach = None
-    if share.value is not None:
-        far = abs(share.value - 0.5) > MOST_FIRST_PICK_OFFSET
-        sure = share.low is not None and share.high is not None and not share.low <= 0.5 <= share.high
-        state = "bad" if far and sure else "ok"
-        if state == "bad":
-            reproach = t["m_first_bad"].format(value=percent(max(share.value, 1 - share.value)))
-    return CheckLine(
-        t["m_first"], percent(share.value), percent_span(share), t["about_half"], t["m_first_why"], state, reproach
-    )
-
-
-def check_state(lines: Sequence[CheckLine]) -> State:
-    """Fold the check: one poor line is enough to fail it; without agreement between orders nothing is known."""
-    states = [line.state for line in lines]
-    if not any(states):
-        return "none"
-    if "bad" in states:
-        return "bad"
-    return "unknown" if states[0] == "unknown" else "ok"
-
-
-def banners(run: Record, lines: Sequence[CheckLine], t: Texts) -> list[Banner]:
-    """Return what every page must say before any number."""
-    found: list[Banner] = []
-    if run.get("demo"):
-        found.append(Banner("demo", t["demo_title"], t["demo_text"]))
-    elif run.get("engine") == "measured":
-        found.append(Banner("measured", t["measured_title"], t["measured_text"]))
-    elif check_state(lines) == "bad":
-        reasons = t["joint"].join(line.reproach for line in lines if line.reproach)
-        text = t["unqualified_text"].format(reasons=reasons[:1].upper() + reasons[1:])
-        found.append(Banner("unqualified", t["unqualified_title"], text))
-    if run and not run.get("finished"):
-        found.append(Banner("unfinished", t["unfinished_title"], t["unfinished_text"]))
-    return found
+        for it in summary.correlations
+        if it.is_halo
+    ]
+    return t["halo"].format(pairs=t["list_joint"].join(pairs)) if pairs else None
 
 
 def score_text(estimate: Estimate) -> str:
@@ -270,6 +176,27 @@ def contradictions(tasks: Sequence[Record]) -> list[Contradiction] | None:
         if rival["outcome"] == ("loss" if target_passed else "win"):
             found.append(Contradiction(task["task_id"], rival["author"], target_passed))
     return found if seen_any else None
+
+
+@dataclass(frozen=True, slots=True)
+class FactContradiction:
+    """A verdict on a dimension that goes against what was measured of it; `facts` are its record's, name and sides."""
+
+    task_id: str
+    rival: str
+    dimension: str
+    verdict: float
+    facts: Sequence[Record]
+
+
+def fact_contradictions(tasks: Sequence[Record]) -> list[FactContradiction]:
+    """Return the verdicts on dimensions that go against measured facts, the furthest from equal first."""
+    found = [
+        FactContradiction(task["task_id"], rival["author"], dimension, against["verdict"], against.get("facts") or ())
+        for task, rival in judged(tasks)
+        for dimension, against in (rival.get("contradicted") or {}).items()
+    ]
+    return sorted(found, key=lambda it: (-abs(it.verdict - 0.5), it.task_id, it.rival, it.dimension))
 
 
 @dataclass(frozen=True, slots=True)

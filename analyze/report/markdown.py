@@ -7,17 +7,9 @@ from typing import TYPE_CHECKING
 
 from analyze._version import __version__
 from analyze.judge.labels import DIMENSION_LABELS, DIMENSIONS
-from analyze.report.findings import (
-    answer,
-    banners,
-    check_lines,
-    check_state,
-    percent_text,
-    score_text,
-    subject,
-    target_name,
-)
-from analyze.report.numbers import percent
+from analyze.report.findings import answer, halo_text, percent_text, score_text, subject, target_name
+from analyze.report.judging import banners, check_state, flags, gate_lines, habit_lines, is_measured, probe_lines
+from analyze.report.numbers import NONE, percent, percent_span, probability, score, whole
 from analyze.report.runinfo import instance_rows, run_rows
 from analyze.report.safe import code_span, markdown
 from analyze.report.texts import TEXTS
@@ -36,24 +28,18 @@ def markdown_page(material: Material) -> str:
 
 def _sections(material: Material) -> Iterable[Sequence[str]]:
     t, summary, run = TEXTS[material.lang], material.summary, material.recorded.run
-    lines = check_lines(summary, t, measured=run.get("engine") == "measured")
     said = answer(summary, t)
     yield [f"# {t['title']}{t['colon']}{markdown(subject(summary, t))}"]
-    for banner in banners(run, lines, t):
+    for banner in banners(run, summary, t):
         yield [f"> **{markdown(banner.title)}{t['stop']}** {markdown(banner.text, 1000)}"]
+    yield [" · ".join(f"**{markdown(flag.text)}**" for flag in flags(run, summary, t))]
     yield [f"**{markdown(said.headline)}{t['stop']}** {markdown(said.detail)}"]
     if said.warning:
         yield [f"**{markdown(said.warning)}**"]
+    yield from _check(material)
     yield [f"## {t['outcomes']}"]
     yield _outcomes(material)
-    yield [f"## {t['check']} {t['check_' + check_state(lines)]}"]
-    yield _table(
-        (t["check_measure"], t["check_value"], t["h_interval"], t["check_wanted"], t["check_state"]),
-        [
-            (line.measure, line.value, line.interval, line.wanted, t[f"state_{line.state}"] if line.state else "")
-            for line in lines
-        ],
-    )
+    yield from _tests(material)
     yield from _dimensions(material)
     yield from _issues(material)
     yield [f"## {t['how']}"]
@@ -66,6 +52,58 @@ def _sections(material: Material) -> Iterable[Sequence[str]]:
     yield [f"[report.html](report.html) · [summary.csv](summary.csv) · {markdown(t['made_by_short'])} {__version__}"]
 
 
+def _check(material: Material) -> Iterable[Sequence[str]]:
+    t, summary, measured = TEXTS[material.lang], material.summary, is_measured(material.recorded.run)
+    yield [f"## {t['check']} {t['check_' + check_state(summary, measured=measured)]}"]
+    yield _table(
+        (t["check_measure"], t["check_value"], t["h_interval"], t["h_n"], t["check_wanted"], t["check_state"]),
+        [
+            (
+                line.measure,
+                percent(line.estimate.value),
+                percent_span(line.estimate),
+                whole(line.estimate.n),
+                line.wanted or NONE,
+                t[f"check_{line.state}"],
+            )
+            for line in gate_lines(summary, t, measured=measured)
+        ],
+    )
+    if measured:
+        return
+    yield _table(
+        (t["habits"], t["check_value"], t["h_interval"], t["h_n"]),
+        [(line.measure, line.value, line.interval or NONE, line.n) for line in habit_lines(summary, t)],
+    )
+    if probes := probe_lines(summary, t):
+        yield _table(
+            (t["probes"], t["h_moved"], t["h_toward"], t["h_n"]),
+            [
+                (line.measure, percent_text(line.moved), percent_text(line.toward), whole(line.moved.n))
+                for line in probes
+            ],
+        )
+
+
+def _tests(material: Material) -> Iterable[Sequence[str]]:
+    t, summary = TEXTS[material.lang], material.summary
+    names = [(f"**{t['overall']}**", summary.overall)]
+    names += [(code_span(rival.author), rival) for rival in summary.rivals]
+    rows = [
+        (
+            name,
+            probability(row.p_adjusted),
+            probability(row.tests.wilcoxon if row.tests else None),
+            probability(row.tests.sign if row.tests else None),
+            t["yes"] if row.is_equal else NONE,
+            score(row.tests.detectable if row.tests else None),
+        )
+        for name, row in names
+    ]
+    yield [f"### {t['score_tests']}"]
+    yield _table((t["rival"], t["h_p_adjusted"], t["h_wilcoxon"], t["h_sign"], t["h_equal"], t["h_detectable"]), rows)
+
+
 def _outcomes(material: Material) -> list[str]:
     t, summary = TEXTS[material.lang], material.summary
     names = [(f"**{t['overall']}**", summary.overall)]
@@ -76,7 +114,7 @@ def _outcomes(material: Material) -> list[str]:
             name,
             str(row.pairs),
             str(row.wins),
-            str(row.ties_true + row.ties_weak + row.ties_conflict),
+            str(row.ties),
             str(row.losses),
             str(row.unscored),
             percent_text(row.win_rate),
@@ -89,14 +127,23 @@ def _outcomes(material: Material) -> list[str]:
 
 def _dimensions(material: Material) -> Iterable[Sequence[str]]:
     t, found = TEXTS[material.lang], material.summary.dimensions
+    labels = DIMENSION_LABELS[material.lang]
     rows = [
-        (DIMENSION_LABELS[material.lang][name], score_text(found[name].overall.score), str(found[name].overall.score.n))
+        (
+            labels[name],
+            score_text(found[name].overall.score),
+            percent_text(found[name].overall.win_rate),
+            str(found[name].overall.score.n),
+            percent_text(found[name].facts_agreement),
+        )
         for name in DIMENSIONS
         if name in found
     ]
     if rows:
         yield [f"## {t['dimensions']}"]
-        yield _table((t["h_dimension"], f"{t['h_score']} ({t['h_interval']})", t["h_n"]), rows)
+        yield _table((t["h_dimension"], t["h_score"], t["win_rate"], t["h_n"], t["h_facts"]), rows)
+    if halo := halo_text(material.summary, labels, t):
+        yield [f"**{markdown(halo, 1000)}**"]
 
 
 def _issues(material: Material) -> Iterable[Sequence[str]]:

@@ -15,6 +15,7 @@ from analyze.report.clouds import Cloud, lay_out
 from analyze.report.figures import Figure, figures
 from analyze.report.findings import subject
 from analyze.report.fonts import find_font
+from analyze.report.judging import check_state, is_measured
 from analyze.report.reading import Recorded, read_run
 from analyze.report.svg import Drawing, Text, titled
 from analyze.report.texts import TEXTS
@@ -44,24 +45,30 @@ class Material:
         recorded = read_run(run_dir)
         summary = summarise(recorded.tasks)
         # Without a model the free text is sentences of this program's own: their words say nothing about the code.
-        free_text = recorded.run.get("engine") != "measured"
-        words = {each: words_of(recorded.tasks, each, free_text=free_text) for each in LANGS}
+        measured = is_measured(recorded.run)
+        words = {each: words_of(recorded.tasks, each, free_text=not measured) for each in LANGS}
         return cls(
             recorded=recorded,
             lang=lang,
             summary=summary,
-            figures=figures(summary, lang),
+            figures=figures(summary, lang, measured=measured),
             words=words,
             clouds={each: lay_out(words[each], font_path) for each in LANGS},
             font_path=font_path,
         )
 
     def chart_alone(self, figure: Figure) -> Drawing:
-        """Return a chart to stand alone: it says who was compared, and where the verdicts are no model's, that too."""
-        t, run = TEXTS[self.lang], self.recorded.run
-        note = "demo_title" if run.get("demo") else "measured_title" if run.get("engine") == "measured" else None
-        title = f"{t[figure.name]} · {subject(self.summary, t)}"
-        return titled(figure.wide, title, t[note] if note else "")
+        """Return a chart to stand alone: it says who was compared, and what is to be known before believing it."""
+        t = TEXTS[self.lang]
+        return titled(figure.wide, f"{t[figure.name]} · {subject(self.summary, t)}", self._note(t))
+
+    def _note(self, t: Mapping[str, str]) -> str:
+        """Say that the verdicts are no model's, or that the judge is not shown to be good; else nothing."""
+        run = self.recorded.run
+        if run.get("demo"):
+            return t["demo_title"]
+        state = check_state(self.summary, measured=is_measured(run))
+        return "" if state == "ok" else t[{"none": "measured", "bad": "unqualified"}.get(state, "unproven") + "_title"]
 
     def png(self, drawing: Drawing) -> bytes | None:
         """Return a drawing as PNG, or None where no font has the characters of its texts."""

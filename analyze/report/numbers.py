@@ -48,6 +48,21 @@ def whole(value: int | float | None) -> str:
     return NONE if value is None else f"{value:,.0f}"
 
 
+def number(value: float | bool | None) -> str:
+    """Write a measured value with no more digits than it has."""
+    return NONE if value is None else f"{float(value):g}"
+
+
+def signed(value: float | None) -> str:
+    return NONE if value is None else f"{value:+.2f}".replace("-", "−")
+
+
+def signed_span(estimate: Estimate) -> str:
+    if estimate.low is None or estimate.high is None:
+        return NONE
+    return f"{signed(estimate.low)} … {signed(estimate.high)}"
+
+
 def mean(values: list[float]) -> float | None:
     return sum(values) / len(values) if values else None
 

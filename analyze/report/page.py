@@ -21,20 +21,21 @@ from analyze.report import numbers
 from analyze.report.figures import MOST_ISSUES, MOST_RIVALS, Figure
 from analyze.report.findings import (
     answer,
-    banners,
-    check_lines,
-    check_state,
     contradictions,
+    corrected_text,
+    fact_contradictions,
     facts_per_author,
+    halo_text,
     phrases,
     subject,
     target_name,
 )
+from analyze.report.judging import banners, check_state, flags, gate_lines, habit_lines, is_measured, probe_lines
 from analyze.report.reading import Record
 from analyze.report.runinfo import flat, instance_rows, run_rows
 from analyze.report.style import CODE_STACK, FONT_STACK, css_inks, css_variables
 from analyze.report.svg import inline
-from analyze.report.taskview import anchor, task_view
+from analyze.report.taskview import anchor, facts_text, task_view
 from analyze.report.texts import TEXTS
 from analyze.report.words import issue_label
 
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
     from analyze.report.material import Material
+    from analyze.stats.summary import Result
 
 # A page stays openable on a phone and attachable to a mail: what does not fit is named, with its file.
 MOST_TASKS = 200
@@ -50,6 +52,7 @@ MOST_TASK_BYTES = 1_500_000
 MOST_NAMED = 2_000
 MOST_LISTED = 100
 MOST_CONTRADICTIONS = 30
+MOST_DIFFERENCES = 30
 MOST_PHRASES = 8
 MOST_WORDS = 20
 
@@ -69,6 +72,9 @@ def page(material: Material) -> str:
             version=__version__,
             figures={figure.name: _svg(figure) for figure in material.figures},
             **_verdict_parts(material, t),
+            **_check_parts(material, t),
+            **_dimension_parts(material, t),
+            **_fact_parts(material),
             **_word_parts(material, t),
             **_task_parts(material),
             **_failure_parts(material, t),
@@ -78,24 +84,65 @@ def page(material: Material) -> str:
 
 
 def _verdict_parts(material: Material, t: Mapping[str, str]) -> Parts:
-    summary, run, tasks = material.summary, material.recorded.run, material.recorded.tasks
-    lines = check_lines(summary, t, measured=run.get("engine") == "measured")
-    labels = DIMENSION_LABELS[material.lang]
+    summary, run = material.summary, material.recorded.run
     return {
         "subject": subject(summary, t),
         "target": target_name(summary, t),
-        "banners": banners(run, lines, t),
+        "banners": banners(run, summary, t),
+        "flags": flags(run, summary, t),
         "answer": answer(summary, t),
         "summary": summary,
         "most_rivals": MOST_RIVALS,
-        "check_lines": lines,
-        "check_state": check_state(lines),
-        "dimensions": [
-            (labels[name], summary.dimensions[name].overall.score) for name in DIMENSIONS if name in summary.dimensions
+        "differences": sorted(summary.differences, key=lambda it: (-abs(it.advantage.value or 0), it.first, it.second)),
+        "most_differences": MOST_DIFFERENCES,
+    }
+
+
+def _check_parts(material: Material, t: Mapping[str, str]) -> Parts:
+    summary, measured = material.summary, is_measured(material.recorded.run)
+    return {
+        "measured": measured,
+        "gates": gate_lines(summary, t, measured=measured),
+        "habits": habit_lines(summary, t),
+        "probes": probe_lines(summary, t),
+        "check_state": check_state(summary, measured=measured),
+    }
+
+
+def _dimension_parts(material: Material, t: Mapping[str, str]) -> Parts:
+    summary, labels = material.summary, DIMENSION_LABELS[material.lang]
+    names = [name for name in DIMENSIONS if name in summary.dimensions]
+    found = [summary.dimensions[name] for name in names]
+    per_rival: dict[str, list[Result]] = {}
+    for dimension in found:
+        for result in dimension.rivals:
+            per_rival.setdefault(result.author, []).append(result)
+    rho = {frozenset((one.first, one.second)): one for one in summary.correlations}
+    return {
+        "dimensions": [(labels[dimension.name], dimension) for dimension in found],
+        "dimension_labels": [labels[name] for name in names],
+        "per_rival": list(per_rival.items()),
+        "correlations": [
+            (labels[first], [rho.get(frozenset((first, second))) for second in names[:index]])
+            for index, first in enumerate(names)
         ],
+        "halo": halo_text(summary, labels, t),
+        "corrected": corrected_text(summary, t),
+    }
+
+
+def _fact_parts(material: Material) -> Parts:
+    tasks, summary, labels = material.recorded.tasks, material.summary, DIMENSION_LABELS[material.lang]
+    against = fact_contradictions(tasks)
+    return {
         "authors": facts_per_author(tasks),
         "win_rates": {rival.author: rival.win_rate for rival in summary.rivals},
         "contradictions": contradictions(tasks),
+        "against_facts": [
+            (it, labels.get(it.dimension, it.dimension), facts_text(it.facts, material.lang))
+            for it in against[:MOST_CONTRADICTIONS]
+        ],
+        "against_facts_count": len(against),
         "most_contradictions": MOST_CONTRADICTIONS,
     }
 
@@ -196,7 +243,6 @@ def _kinds(failed: Sequence[Record], t: Mapping[str, str]) -> str:
 def _run_parts(run: Record, t: Mapping[str, str]) -> Parts:
     return {
         "demo": bool(run.get("demo")),
-        "measured": run.get("engine") == "measured",
         "run_rows": list(run_rows(run, t)),
         "run_folded": [(t[f"run_{name}"], flat(run.get(name) or {})) for name in ("asked", "settings")],
         "instances": instance_rows(run),

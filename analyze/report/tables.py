@@ -29,6 +29,20 @@ COLUMNS = (
     "score_low",
     "score_high",
     "score_n",
+    "by_rule",
+    "decided_rate",
+    "decided_rate_low",
+    "decided_rate_high",
+    "coverage",
+    "worst_low",
+    "worst_high",
+    "p_value",
+    "p_adjusted",
+    "p_wilcoxon",
+    "p_sign",
+    "p_equal",
+    "detectable",
+    "judge_check",
 )
 
 
@@ -38,21 +52,30 @@ def summary_csv(summary: Summary) -> bytes:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(COLUMNS)
     for row in (*summary.rivals, summary.overall):
-        writer.writerow(_cells(summary.target, row))
+        writer.writerow(_cells(summary, row))
     return buffer.getvalue().encode("utf-8-sig")
 
 
-def _cells(target: str | None, row: Result) -> list[str | int]:
+def _cells(summary: Summary, row: Result) -> list[str | int]:
     counts = [row.pairs, row.wins, row.ties_true, row.ties_weak, row.ties_conflict, row.losses, row.unscored]
     return [
-        spreadsheet(target or ""),
+        spreadsheet(summary.target or ""),
         spreadsheet(row.author),
         *counts,
         *_numbers(row.win_rate),
         *_numbers(row.score),
         row.score.n,
+        row.by_rule,
+        *_numbers(row.decided_rate),
+        *_texts(row.coverage, *row.worst, row.p_value, row.p_adjusted),
+        *(_texts(tests.wilcoxon, tests.sign, tests.equal, tests.detectable) if (tests := row.tests) else [""] * 4),
+        summary.check.state,
     ]
 
 
 def _numbers(estimate: Estimate) -> list[str]:
-    return ["" if value is None else f"{value:.6f}" for value in (estimate.value, estimate.low, estimate.high)]
+    return _texts(estimate.value, estimate.low, estimate.high)
+
+
+def _texts(*values: float | None) -> list[str]:
+    return ["" if value is None else f"{value:.6f}" for value in values]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from analyze.judge.labels import DIMENSION_LABELS, DIMENSIONS
 from analyze.lang import Lang
 from analyze.report.highlight import highlighted
-from analyze.report.numbers import NONE, score
+from analyze.report.numbers import NONE, number, score
 from analyze.report.reading import Record
 from analyze.report.safe import cut
 from analyze.report.texts import TEXTS
@@ -139,6 +139,7 @@ def _rival_view(rival: Record, language: str, lang: Lang) -> RivalView:
     rule, flags = rival.get("rule"), rival.get("flags") or ()
     notes = [t[f"rule_{rule}"]] if rule else []
     notes += [t.get(f"flag_{flag}", flag) for flag in flags]
+    notes += [_contradicted(name, against, lang) for name, against in (rival.get("contradicted") or {}).items()]
     dimensions = rival.get("dimensions") or {}
     return RivalView(
         solution=_solution_view(rival, language, lang),
@@ -154,6 +155,30 @@ def _rival_view(rival: Record, language: str, lang: Lang) -> RivalView:
         ),
         named=tuple(_named(rival, lang)),
     )
+
+
+def _contradicted(dimension: str, against: Record, lang: Lang) -> str:
+    """Say which measured facts speak against the verdict on a dimension."""
+    t = TEXTS[lang]
+    label, facts = DIMENSION_LABELS[lang].get(dimension, dimension), facts_text(against.get("facts") or (), lang)
+    return t["contradicted_note"].format(dimension=label, verdict=score(against.get("verdict")), facts=facts)
+
+
+def facts_text(facts: Sequence[Record], lang: Lang) -> str:
+    """Name measured facts with the values of both sides."""
+    t = TEXTS[lang]
+    return t["joint"].join(
+        t["contradicted_fact"].format(
+            fact=_measure_name(fact["name"], lang), target=number(fact["target"]), rival=number(fact["rival"])
+        )
+        for fact in facts
+    )
+
+
+def _measure_name(name: str, lang: Lang) -> str:
+    """Return what a measure is called; one of another version goes by its own name."""
+    t = TEXTS[lang]
+    return t["measure_remarks"] if name.endswith("_remarks") else t.get(f"measure_{name}", name)
 
 
 def side_of(value: float | None) -> str:

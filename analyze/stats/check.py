@@ -134,7 +134,7 @@ def judge_check(pairs: Sequence[Pair], audits: Sequence[Audit]) -> JudgeCheck:
 def _kappa(sides: Sequence[tuple[int, int, Hashable]]) -> Estimate:
     """Return κ between orders with its t interval over clusters, from one value a pair whose mean is κ.
 
-        κ + (1[a = b] − p_o)/(1 − p_e) − (1 − p_o)(q_a + p_b − 2p_e)/(1 − p_e)²      p, q: what each order says how often
+        κ + (1[a = b] − p_o)/(1 − p_e) − (1 − p_o)(q_a + p_b − 2p_e)/(1 − p_e)²      p, q: how often each order says
 
     No interval where nothing was seen to vary. Source: J. L. Fleiss et al., Psychol. Bull. 72 (1969) 323-327, whose
     variance this is where each pair is a cluster.

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from math import fsum, sqrt
 
+from analyze.stats.adjusted import corrected_correctness, sensitivity
 from analyze.stats.check import JudgeCheck, judge_check
 from analyze.stats.hypotheses import (
     benjamini_hochberg,
@@ -28,6 +29,7 @@ from analyze.stats.hypotheses import (
 )
 from analyze.stats.intervals import Estimate, cluster_interval, mean_se
 from analyze.stats.issues import IssueCount, count_issues
+from analyze.stats.models import Sensitivity
 from analyze.stats.pairs import (
     POINTS,
     Audit,
@@ -133,6 +135,11 @@ class Dimension:
     rivals: list[Result]
     facts_agreement: Estimate
 
+    @property
+    def contradicted(self) -> int:
+        """How many verdicts go against measured facts."""
+        return self.facts_agreement.n - round(self.facts_agreement.n * (self.facts_agreement.value or 0.0))
+
 
 @dataclass(frozen=True, slots=True)
 class Correlation:
@@ -162,10 +169,17 @@ class Difference:
     advantage: Estimate
     equal: float
 
+    @property
+    def is_equal(self) -> bool:
+        return self.equal < 0.05
+
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The numbers of a run. `target` is None where tasks have different target authors."""
+    """The numbers of a run. `target` is None where tasks have different target authors.
+
+    `corrected_correctness` and `sensitivity` rest on models (see `adjusted`), None where there is nothing to fit.
+    """
 
     tasks: int
     pairs: int
@@ -176,6 +190,8 @@ class Summary:
     correlations: list[Correlation]
     differences: list[Difference]
     issues: list[IssueCount]
+    corrected_correctness: Estimate | None
+    sensitivity: Sensitivity | None
     check: JudgeCheck
 
     @property
@@ -241,6 +257,8 @@ def summarise(records: Sequence[Record]) -> Summary:
         correlations=_correlations(pairs),
         differences=_differences(by_author),
         issues=count_issues(pair.record["issues"] for pair in pairs if pair.is_scored),
+        corrected_correctness=corrected_correctness(pairs),
+        sensitivity=sensitivity(pairs),
         check=judge_check(pairs, audits),
     )
 

@@ -139,7 +139,12 @@ def rival(task_id: str, author: str, bias: float, language: str, said: str, draw
         cell(task_id, author, order, value, said, draw)
         for order, value in zip(("target_first", "rival_first"), values, strict=True)
     ]
+    told = draw.sample(DIMENSIONS[1:], 3) if scored else []
     made |= {
+        "confirmed": told[:2],
+        "contradicted": {
+            name: {"verdict": 0.25, "facts": [{"name": "code_lines", "target": 12, "rival": 31}]} for name in told[2:]
+        },
         "outcome": outcome,
         "tie_kind": kind,
         "rule": None,
@@ -157,6 +162,34 @@ def rival(task_id: str, author: str, bias: float, language: str, said: str, draw
         "cells": cells,
     }
     return made
+
+
+EDITED = {
+    "injected": "rival",
+    "authority": "target",
+    "no_comments": "both",
+    "renamed": "both",
+    "dead_code": "rival",
+}
+
+
+def audit(task_id: str, one: dict[str, Any], draw: random.Random) -> list[dict[str, Any]]:
+    """Return the probes of a task against one of its rivals: repeats, a solution against itself, and every edit."""
+    author, said = one["author"], "en"
+    near = [it["score"] for it in one["cells"]]
+
+    def again(order: int, shift: float) -> dict[str, Any]:
+        value = min(1.0, max(0.0, (0.5 if near[order] is None else near[order]) + shift))
+        return cell(task_id, author, ("target_first", "rival_first")[order], value, said, draw)
+
+    repeats = [again(order, draw.choice([0, 0, 0, 0.25, -0.25])) for _ in range(5) for order in (0, 1)]
+    same = [cell(task_id, author, "target_first", draw.choice([0.5] * 12 + [0.75]), said, draw) for _ in range(2)]
+    probes = [("repeat", None, repeats), ("same", None, same)]
+    probes += [
+        (probe, edited, [again(order, draw.choice([0, 0, 0, 0, -0.5])) for order in (0, 1)])
+        for probe, edited in EDITED.items()
+    ]
+    return [{"probe": probe, "rival": author, "edited": edited, "cells": cells} for probe, edited, cells in probes]
 
 
 def task(number: int, draw: random.Random, *, said: str | None = None, lines: int = 24) -> dict[str, Any]:
@@ -179,6 +212,7 @@ def task(number: int, draw: random.Random, *, said: str | None = None, lines: in
         "group_id": None,
         "target": solution("model-a", language, draw, lines=lines),
         "rivals": rivals,
+        "audit": audit(task_id, rivals[0], draw),
         **{f"{name}s" if name != "loss" else "losses": 0 for name in ("win", "tie", "loss")},
         "unscored": sum(it["score"] is None for it in rivals),
         "score": sum(scores) / len(scores) if scores else None,

@@ -88,7 +88,7 @@ def test_one_of_the_two_drawings_of_a_chart_is_shown_and_its_text_can_be_read(
         "[...document.querySelectorAll('svg.chart')].filter(it => it.getClientRects().length)"
         ".map(it => it.getBoundingClientRect().width / it.viewBox.baseVal.width)"
     )
-    assert len(shown) == 5
+    assert len(shown) == 7
     assert min(shown) * 12 >= 11, "the smallest text is 12 px at natural size"
     page.close()
 

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
+from analyze.judge.labels import DIMENSION_LABELS
 from analyze.report.findings import (
     answer,
-    banners,
-    check_lines,
-    check_state,
     contradictions,
+    corrected_text,
+    fact_contradictions,
     facts_per_author,
+    halo_text,
     phrases,
 )
 from analyze.report.texts import TEXTS
@@ -70,44 +71,6 @@ def test_too_little_judged_is_said_with_its_bounds():
     )
 
 
-def test_a_judge_that_follows_position_is_not_qualified_and_the_page_says_so():
-    tasks = judged([1.0] * 12)
-    for task in tasks:
-        task["rivals"][0] |= {"outcome": "tie", "tie_kind": "conflict", "score": 0.5}
-        task["rivals"][0]["cells"][1] |= {"score": 0.0, "digit": 5}
-    lines = check_lines(summarise(tasks), EN)
-    assert check_state(lines) == "bad"
-    [banner] = banners(factory.manifest(), lines, EN)
-    assert banner.kind == "unqualified"
-    assert "Only 0% of the verdicts survive swapping" in banner.text
-    assert "100% of the decided verdicts favour one position" in banner.text
-
-
-def test_nothing_judged_is_no_verdict_on_the_judge():
-    assert check_state(check_lines(summarise([]), EN)) == "unknown"
-
-
-def test_a_demo_says_so_whatever_its_judge_check():
-    lines = check_lines(summarise(judged([1.0] * 20)), EN)
-    assert [banner.kind for banner in banners(factory.manifest(demo=True), lines, EN)] == ["demo"]
-
-
-def test_a_run_without_a_model_says_so():
-    lines = check_lines(summarise(judged([1.0] * 20)), EN, measured=True)
-    assert [banner.kind for banner in banners(factory.manifest(engine="measured"), lines, EN)] == ["measured"]
-
-
-def test_without_a_judge_there_is_nothing_to_qualify():
-    lines = check_lines(summarise(judged([1.0] * 20)), EN, measured=True)
-    assert check_state(lines) == "none"
-    assert [line for line in lines if line.state or line.wanted or line.reproach] == []
-
-
-def test_an_unfinished_run_says_so():
-    lines = check_lines(summarise([]), EN)
-    assert [banner.kind for banner in banners(factory.manifest(finished=None), lines, EN)] == ["unfinished"]
-
-
 def test_facts_are_means_per_author_and_python_findings_only_where_python_was_read():
     solution = {"author": "a", "passed": True, "code": "x", "facts": {"language": "python", "syntax_ok": True}}
     python = {"code_lines": 10, "mean_complexity": 2.0, "max_complexity": 3, "lint": [{}, {}], "security": []}
@@ -133,6 +96,25 @@ def test_without_recorded_tests_there_is_nothing_to_contradict():
     tasks = judged([1.0])
     tasks[0]["target"]["passed"] = None
     assert contradictions(tasks) is None
+
+
+def test_verdicts_against_measured_facts_are_listed_the_furthest_from_equal_first():
+    tasks = judged([1.0, 1.0, 1.0])
+    against = ({}, {"idiom": {"verdict": 0.625, "facts": []}}, {"security": {"verdict": 1.0, "facts": []}})
+    for task, contradicted in zip(tasks, against, strict=True):
+        task["rivals"][0]["contradicted"] = contradicted
+    found = [(it.task_id, it.dimension, it.verdict) for it in fact_contradictions(tasks)]
+    assert found == [("task-02", "security", 1.0), ("task-01", "idiom", 0.625)]
+
+
+def test_dimensions_that_are_judged_as_one_are_named():
+    values = [0.0, 0.25, 0.5, 0.75, 1.0]
+    said = halo_text(summarise(judged(values)), DIMENSION_LABELS["en"], EN)
+    assert said and said.startswith("Judged as one: Correctness and Robustness (1.00), ")
+
+
+def test_without_labels_on_both_sides_nothing_is_corrected():
+    assert corrected_text(summarise(judged([1.0])), EN) is None
 
 
 def test_phrases_that_differ_in_case_and_space_are_one():
