@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import orjson
 
-from analyze.judge.inert import inert
+from analyze.inert import inert
 from analyze.judge.prompts import template
 from analyze.judge.schema import reply_schema
 from analyze.judge.tasks import Solution, Task

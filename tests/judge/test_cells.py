@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analyze.inert import restore
 from analyze.judge.cells import Cell, cell_body, cells_of, fence, rule_of
-from analyze.judge.inert import restore
 from analyze.judge.issues import ISSUES
 from analyze.judge.labels import DIMENSIONS
 from analyze.judge.prompts import prompts_sha256, template
