@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 from itertools import product
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest, ttest_1samp
 
 from analyze.errors import UsageError
 from analyze.stats import (
@@ -144,6 +146,20 @@ def test_equal_is_claimed_where_the_90_percent_interval_lies_within_the_margin(
         assert abs(inside) < 1e-9 or (inside > 0) == (p_value < 0.05)
     else:
         assert p_value == 1  # no spread was seen: nothing says how much there is
+
+
+@given(st.lists(st.floats(-0.5, 0.5), min_size=2, max_size=20), st.floats(0.01, 0.5))
+def test_two_one_sided_tests_are_two_of_scipys(values: list[float], margin: float) -> None:
+    if len(set(values)) > 1 and np.std(values) > 1e-6:
+        above = ttest_1samp(values, -margin, alternative="greater").pvalue
+        below = ttest_1samp(values, margin, alternative="less").pvalue
+        assert tost(values, margin) == pytest.approx(max(above, below), rel=1e-6)
+
+
+@given(st.lists(st.sampled_from([-0.25, 0.0, 0.5]), max_size=60))
+def test_the_sign_test_is_scipys_test_of_a_fair_coin(values: list[float]) -> None:
+    heads, tosses = sum(value > 0 for value in values), sum(value != 0 for value in values)
+    assert sign_test(values) == pytest.approx(binomtest(heads, tosses).pvalue if tosses else 1)
 
 
 def test_too_few_values_show_no_equality() -> None:

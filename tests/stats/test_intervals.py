@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest, sem
+from scipy.stats import t as student_t
 
 from analyze.errors import UsageError
 from analyze.stats import cluster_interval, cluster_se, mean_se, rate_interval, wilson
@@ -73,6 +75,21 @@ def test_yes_or_no_by_whole_clusters_has_wilsons_interval(clusters: int, wins: i
     values = ([1.0] * wins + [0.0] * (clusters - wins)) * copies
     estimate = rate_interval(values, [*range(clusters)] * copies)
     assert (estimate.low, estimate.high) == pytest.approx(wilson(wins, clusters), abs=1e-12)
+
+
+@given(st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilsons_interval_is_scipys(counted: tuple[int, int]) -> None:
+    theirs = binomtest(*counted).proportion_ci(method="wilson")
+    assert wilson(*counted) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
+
+
+@given(st.lists(shares, min_size=2, max_size=30))
+def test_mean_and_t_interval_are_scipys(values: list[float]) -> None:
+    estimate, interval = mean_se(values), cluster_interval(values, range(len(values)), level=0.9)
+    assert estimate.se == pytest.approx(sem(values), abs=1e-12)
+    if estimate.se > 1e-9:
+        theirs = student_t.interval(0.9, len(values) - 1, loc=estimate.mean, scale=estimate.se)
+        assert (interval.low, interval.high) == pytest.approx(theirs)
 
 
 def test_fifteen_wins_of_fifteen_are_not_certainty() -> None:
