@@ -2,11 +2,11 @@
 
     planted             one comment more, at the top
     without_comments    no comment, no docstring
-    renamed             other names for local variables (Python)
+    renamed             other names for local variables
     with_dead_function  one function more, which nobody calls
 
 Each returns the edited code, or None where it cannot be made without doubt: an unknown language, code that does not
-parse, brackets that do not match. What is made is held against the original before it is handed out: Python by its
+parse, brackets that do not match, a name that may mean more. What is made is held against the original before it is handed out: Python by its
 syntax tree, other languages by the sequence of Pygments' tokens. The same code always gives the same edit. Line ends
 become line feeds on the way.
 """
@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 
 from analyze.facts.languages import canonical
-from analyze.judge import edits_by_tree
+from analyze.judge import edits_by_tree, edits_of_names
 from analyze.judge.edits_by_token import Cut, comments_in, cut_out, in_first_class, is_balanced, pieces_of, words_of
 
 # What opens a comment that ends with its line.
@@ -132,7 +132,8 @@ def renamed(code: str, language: str) -> str | None:
     Parameters, functions and attributes keep their names: they are what a task asks for. So does a variable that a
     comment or a text may speak of.
     """
-    return edits_by_tree.with_new_names(_with_line_feeds(code)) if canonical(language) == "python" else None
+    code, language = _with_line_feeds(code), canonical(language)
+    return edits_by_tree.with_new_names(code) if language == "python" else edits_of_names.with_new_names(code, language)
 
 
 def with_dead_function(code: str, language: str) -> str | None:

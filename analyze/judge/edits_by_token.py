@@ -68,7 +68,7 @@ def comments_in(pieces: Iterable[Piece]) -> list[Piece]:
     """Return the comments whole, without white space at their ends, but for those that tell a compiler something."""
     found: list[Piece] = []
     for piece in pieces:
-        if not _is_comment(piece):
+        if not is_comment(piece):
             continue
         last = found[-1] if found else None
         if last and last.end == piece.start and not last.text.endswith("\n"):
@@ -79,7 +79,7 @@ def comments_in(pieces: Iterable[Piece]) -> list[Piece]:
     return [piece for piece in whole if not piece.text.startswith(_TOLD_TO_COMPILERS)]
 
 
-def _is_comment(piece: Piece) -> bool:
+def is_comment(piece: Piece) -> bool:
     from pygments.token import Comment, String
 
     if piece.kind in String.Doc:
@@ -90,14 +90,14 @@ def _is_comment(piece: Piece) -> bool:
 
 def words_of(code: str, language: str) -> list[str]:
     """Return what is neither comment nor white space: two texts of the same words are the same program."""
-    return [word for piece in pieces_of(code, language) if not _is_comment(piece) and (word := piece.text.strip())]
+    return [word for piece in pieces_of(code, language) if not is_comment(piece) and (word := piece.text.strip())]
 
 
 def is_balanced(code: str, language: str) -> bool:
     """Whether as many braces open as close: behind a part of a program there is no place for a function."""
     from pygments.token import String
 
-    counted = "".join(p.text for p in pieces_of(code, language) if p.kind not in String and not _is_comment(p))
+    counted = "".join(p.text for p in pieces_of(code, language) if p.kind not in String and not is_comment(p))
     return counted.count("{") == counted.count("}")
 
 
@@ -105,7 +105,7 @@ def in_first_class(code: str, language: str) -> int | None:
     """Return the index right behind the brace that opens the first class; None where there is none."""
     from pygments.token import Name
 
-    pieces = [piece for piece in pieces_of(code, language) if not _is_comment(piece) and piece.text.strip()]
+    pieces = [piece for piece in pieces_of(code, language) if not is_comment(piece) and piece.text.strip()]
     for number, (keyword, name) in enumerate(itertools.pairwise(pieces)):
         if keyword.text == "class" and name.kind in Name:
             opening = (piece for piece in pieces[number:] if "{" in piece.text)

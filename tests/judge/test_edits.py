@@ -133,6 +133,48 @@ def test_a_name_that_may_mean_more_than_a_local_variable_is_kept(code: str) -> N
     assert renamed(code, "python") is None
 
 
+IN_BRACES = {
+    "javascript": "function f(a) {\n  let @ = a;\n  use((c) => c + @);\n  return { a, d: @ };\n}\n",
+    "typescript": "const f = () => {\n  let @: number = 1;\n  return @;\n};\n",
+    "java": "class A {\n  int a;\n  int f(int c) {\n    int @ = a + c;\n    return @;\n  }\n}\n",
+    "c": "int f(int a) {\n  int @ = a, c = 0;\n  return @ + c;\n}\n",
+    "c++": "int f(int a) {\n  auto @ = a;\n  return p.a + @;\n}\n",
+    "go": "func f(a int) T {\n\t@ := a\n\treturn T{a: @}\n}\n",
+    "rust": "fn f(a: i32) -> i32 {\n    let mut @ = a;\n    @ += 1;\n    @\n}\n",
+}
+
+
+@pytest.mark.parametrize("language", IN_BRACES)
+def test_local_variables_get_new_names_in_languages_with_braces_too(language: str) -> None:
+    written = IN_BRACES[language]
+    assert renamed(written.replace("@", "b"), language) == written.replace("@", "v1")
+
+
+@pytest.mark.parametrize(
+    ("language", "code"),
+    [
+        ("javascript", "let b = 1;\n"),  # of the module
+        ("javascript", "function f() { let b = 1; return { b }; }\n"),  # also a key
+        ("javascript", "function f() { let b = 1; return o.b + b; }\n"),  # also a member
+        ("javascript", "function f() { let b = 1; return `${b} b`; }\n"),  # also a word of a text
+        ("javascript", "function f() { let b = 1; return b; }\nfunction g() { return b; }\n"),  # also a global
+        ("javascript", "function f() { g(b); var b = 1; }\n"),  # used before it is declared
+        ("javascript", "function f() { const b = () => 1; return b(); }\n"),  # a function
+        ("javascript", "function f() { // b\n  let b = 1; return b; }\n"),
+        ("c", "#define M b\nint f() { int b = 1; return M; }\n"),
+        ("c", "int f() { int b = 1; goto b; b: return b; }\n"),
+        ("c", "int f(int b) { int b = 1; return b; }\n"),
+        ("java", "class A { int b = 1; int f() { return b; } }\n"),
+        ("rust", 'fn f() { let b = 1; println!("{b}"); }\n'),
+        ("rust", "fn f() -> P { let b = 1; P { b } }\n"),
+        ("go", "func f() T { b := 1; return T{b: b} }\n"),
+        ("csharp", "class A { void f() { int b = 1; g(b); } }\n"),  # tuples and anonymous types take names over
+    ],
+)
+def test_by_tokens_alone_a_name_in_doubt_is_kept(language: str, code: str) -> None:
+    assert renamed(code, language) is None
+
+
 def test_a_docstring_that_is_all_there_is_leaves_pass() -> None:
     code = 'class A:\n    """a"""\n\n\ndef f(): "b"\n\n\ndef g():\n    """c"""\n    return "d"\n'
     bare = 'class A:\n    pass\n\n\ndef f(): pass\n\n\ndef g():\n    return "d"\n'
