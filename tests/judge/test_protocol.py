@@ -121,7 +121,9 @@ def test_the_judge_is_checked_on_the_audited_tasks_and_nothing_is_asked_twice(ru
         assert before == after | {"audit": []}, "probes change nothing else in the record"
 
     run()
+    run(audit_tasks=0)
     assert len(run.bodies) == 2 * (PLAIN + PROBES)
+    assert run.lines("per_task.jsonl") == plain, "fewer audited tasks leave the answers of the others alone"
 
 
 def test_code_that_differs_in_white_space_is_the_control_of_equals(run: Run) -> None:
