@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 RIDGE = 0.1
 LEAST_OVERLAP = 0.1
 _STEPS = 100
+_CLOSE = 1e-9  # to the maximum, of a log-odds
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,15 +166,16 @@ def _logistic(
         return float((weights * (np.logaddexp(0, lean) - y * lean)).sum() + ridge * beta @ beta / 2)
 
     beta = np.zeros(design.shape[1])
+    lost = loss(beta)
     for _ in range(_STEPS):
         p = _expit(design @ beta)
         gradient = design.T @ (weights * (y - p)) - ridge * beta
         hessian = (design.T * (weights * p * (1 - p))) @ design + ridge * np.eye(len(beta))
         step = np.linalg.solve(hessian, gradient)
-        while loss(beta + step) > loss(beta) + 1e-12 and np.abs(step).max() > 1e-12:
+        while (now := loss(beta + step)) > lost * (1 + 1e-12) and np.abs(step).max() > _CLOSE:
             step /= 2  # Newton's step may jump over the top where few verdicts decide
-        beta = beta + step
-        if np.abs(step).max() < 1e-10:
+        beta, lost = beta + step, now
+        if np.abs(step).max() <= _CLOSE:
             break
     return beta, hessian
 
