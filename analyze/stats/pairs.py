@@ -194,19 +194,25 @@ def cluster_values(means: Sequence[TaskMean], equal: float = 0.5) -> list[float]
 
     y_c = x̄ + C/N · Σ_{t in c} (x_t − x̄)          C clusters, N tasks; y_c = x_t where each task is a cluster
     """
-    clusters: dict[Hashable, list[float]] = {}
-    for mean, _, cluster in means:
-        clusters.setdefault(cluster, []).append(mean - equal)
-    if len(clusters) == len(means):
-        return [value for [value] in clusters.values()]
-    mean = fsum(value for values in clusters.values() for value in values) / len(means)
-    scale = len(clusters) / len(means)
-    return [mean + scale * fsum(value - mean for value in values) for values in clusters.values()]
+    deviations = [value - equal for value, _, _ in means]
+    clusters = [cluster for _, _, cluster in means]
+    count = len(set(clusters))
+    if count == len(means):
+        return deviations
+    mean = fsum(deviations) / len(means)
+    sums = _sums([value - mean for value in deviations], clusters)
+    return [mean + count / len(means) * total for total in sums]
 
 
-def cluster_sums(means: Iterable[TaskMean]) -> list[float]:
+def cluster_sums(means: Sequence[TaskMean]) -> list[float]:
     """Return one value a cluster for tests of symmetry about one half: the sum of its tasks' deviations from it."""
-    clusters: dict[Hashable, list[float]] = {}
-    for mean, _, cluster in means:
-        clusters.setdefault(cluster, []).append(mean - 0.5)
-    return [fsum(values) for values in clusters.values()]
+    return _sums([mean - 0.5 for mean, _, _ in means], [cluster for _, _, cluster in means])
+
+
+def _sums(values: Sequence[float], clusters: Sequence[Hashable]) -> list[float]:
+    if len(set(clusters)) == len(values):  # nearly always: groups are rare
+        return list(values)
+    members: dict[Hashable, list[float]] = {}
+    for value, cluster in zip(values, clusters, strict=True):
+        members.setdefault(cluster, []).append(value)
+    return [fsum(own) for own in members.values()]

@@ -217,12 +217,6 @@ class _Judged:
     tie_kinds: Sequence[str | None]
     scores: Sequence[float | None]
 
-    def by_author(self) -> dict[str, _Judged]:
-        rows: dict[str, list[int]] = {}
-        for row, pair in enumerate(self.pairs):
-            rows.setdefault(pair.author, []).append(row)
-        return {author: self.only(rows[author]) for author in sorted(rows)}
-
     def only(self, rows: Sequence[int]) -> _Judged:
         return _Judged(
             [self.pairs[row] for row in rows],
@@ -230,6 +224,13 @@ class _Judged:
             [self.tie_kinds[row] for row in rows],
             [self.scores[row] for row in rows],
         )
+
+
+def _rows_by_author(pairs: Sequence[Pair]) -> dict[str, list[int]]:
+    rows: dict[str, list[int]] = {}
+    for row, pair in enumerate(pairs):
+        rows.setdefault(pair.author, []).append(row)
+    return {author: rows[author] for author in sorted(rows)}
 
 
 def summarise(records: Sequence[Record]) -> Summary:
@@ -246,7 +247,7 @@ def summarise(records: Sequence[Record]) -> Summary:
         audits += audits_of(record, of_task)
     targets = {record["target"]["author"] for record in records}
     judged = _overall(pairs)
-    by_author = judged.by_author()
+    by_author = {author: judged.only(rows) for author, rows in _rows_by_author(pairs).items()}
     return Summary(
         tasks=len(records),
         pairs=len(pairs),
@@ -342,18 +343,18 @@ def _dimensions(pairs: Sequence[Pair]) -> dict[str, Dimension]:
         name: _on_dimension(asked, [None if of_pair is None else of_pair[index] for of_pair in means])
         for index, name in enumerate(names)
     }
-    every = [_explored(author, them) for name in names for author, them in judged[name].by_author().items()]
+    rows = _rows_by_author(asked)
+    every = [_explored(author, judged[name].only(rows[author])) for name in names for author in rows]
     adjusted = _adjusted(every, benjamini_hochberg)
     held: dict[str, list[tuple[float, Hashable]]] = {name: [] for name in names}
     for pair in asked:
         for name, agrees in facts_held(pair):
             held[name].append((agrees, pair.cluster))
-    rivals = len(every) // max(1, len(names))  # on every dimension the same pairs, so the same rivals
     return {
         name: Dimension(
             name,
             overall=_explored(OVERALL, judged[name]),
-            rivals=adjusted[index * rivals : (index + 1) * rivals],
+            rivals=adjusted[index * len(rows) : (index + 1) * len(rows)],
             facts_agreement=rate(held[name]),
         )
         for index, name in enumerate(names)

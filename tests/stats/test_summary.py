@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import astuple, replace
 from typing import Any
@@ -9,15 +10,16 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import spearmanr
 
 from analyze.errors import InputError
 from analyze.judge.cells import cells_of
 from analyze.judge.folding import fold_task
 from analyze.judge.tasks import Solution, Task
 from analyze.judge.verdicts import CellFailure, Reply
-from analyze.stats import Estimate
+from analyze.stats import Estimate, benjamini_hochberg
 from analyze.stats.issues import IssueCount, count_issues
-from analyze.stats.summary import Summary, summarise
+from analyze.stats.summary import Result, Summary, summarise
 from tests.judge.factory import task, verdict
 
 FAILED = CellFailure("timeout", "no answer")
@@ -30,8 +32,9 @@ def record(task_id: str, *pairs: tuple[int | None, int | None], **keys: Any) -> 
 
 
 def fold(folded: Task, digits: list[int | None]) -> dict[str, Any]:
+    """Fold a task from the digits of its cells in their order; a pair that a rule decides has none and needs none."""
     replies: list[Reply] = [FAILED if digit is None else verdict(digit) for digit in digits]
-    return fold_task(folded, dict(zip([cell.id for cell in cells_of(folded)], replies, strict=True)), {})
+    return fold_task(folded, dict(zip([cell.id for cell in cells_of(folded)], replies, strict=False)), {})
 
 
 WIN, LOSS, TRUE, WEAK, CONFLICT, UNSCORED = (5, 1), (1, 5), (3, 3), (4, 3), (4, 4), (5, None)
@@ -66,6 +69,133 @@ def test_a_run_without_one_scored_pair_has_no_rates() -> None:
 def test_a_task_that_is_there_twice_is_refused() -> None:
     with pytest.raises(InputError, match="'a'"):
         summarise([record("a", WIN), record("b", WIN), record("a", WIN)])
+
+
+def test_a_rival_that_is_twice_in_a_task_is_refused() -> None:
+    one = record("a", WIN)
+    one["rivals"] *= 2
+    with pytest.raises(InputError, match="'rival-1'"):
+        summarise([one])
+
+
+def test_one_task_and_one_rival_have_a_rate_and_no_interval() -> None:
+    summary = summarise([record("a", WIN)])
+    assert summary.overall.win_rate == Estimate(1.0, None, None, 1)
+    assert summary.overall.tests and summary.overall.tests.detectable is None and not summary.overall.is_equal
+    assert summary.differences == [] and summary.rivals[0].p_value == 1
+
+
+def test_no_task_at_all_is_a_summary_of_nothing() -> None:
+    summary = summarise([])
+    assert (summary.tasks, summary.rivals, summary.differences, summary.issues) == (0, [], [], [])
+    assert summary.sensitivity is None and summary.corrected_correctness is None and not summary.is_sufficient
+
+
+def test_below_95_percent_scored_a_headline_is_insufficient() -> None:
+    records = [record(str(n), WIN) for n in range(19)]
+    assert summarise([*records, record("x", UNSCORED)]).is_sufficient
+    assert not summarise([*records, record("x", UNSCORED), record("y", UNSCORED)]).is_sufficient
+
+
+def test_pairs_decided_by_rule_are_counted_apart_and_have_no_dimensions() -> None:
+    empty = fold_task(task(target="", rivals=("x",), task_id="b"), {}, {})
+    summary = summarise([record("a", WIN), empty])
+    assert (summary.overall.losses, summary.overall.by_rule) == (1, 1)
+    assert {dimension.overall.pairs for dimension in summary.dimensions.values()} == {1}
+
+
+def test_equality_is_shown_by_many_tasks_and_never_by_a_missing_difference() -> None:
+    def run(tasks: int) -> Result:
+        return summarise([record(str(n), [WIN, LOSS, TRUE, TRUE][n % 4]) for n in range(tasks)]).overall
+
+    few, many = run(16), run(1000)
+    assert few.p_value == pytest.approx(1) and not few.is_equal
+    assert many.is_equal
+
+
+def test_the_detectable_difference_shrinks_with_the_root_of_the_tasks() -> None:
+    def detectable(tasks: int) -> float:
+        tests = summarise([record(str(n), WIN if n % 2 else LOSS) for n in range(tasks)]).overall.tests
+        assert tests and tests.detectable
+        return tests.detectable
+
+    assert detectable(16) == pytest.approx(2.8016 * 0.5 * math.sqrt(16 / 15) / 4, abs=1e-3)
+    assert detectable(64) < 0.51 * detectable(16)
+
+
+def test_two_rivals_are_compared_on_the_tasks_they_have_in_common() -> None:
+    summary = summarise([record("a", WIN, LOSS), record("b", WIN, TRUE), record("c", WIN)])
+    [difference] = summary.differences
+    assert (difference.first, difference.second, difference.advantage.n) == ("rival-1", "rival-2", 2)
+    assert difference.advantage.value == -0.75  # the target does better against the first: it is the easier rival
+
+
+def test_p_values_of_dimensions_are_adjusted_over_rivals_and_dimensions() -> None:
+    summary = summarise([record(str(n), WIN, TRUE) for n in range(8)])
+    every = [rival for dimension in summary.dimensions.values() for rival in dimension.rivals]
+    assert len(every) == 16
+    assert [rival.p_adjusted for rival in every] == benjamini_hochberg([rival.p_value or 0 for rival in every])
+
+
+def test_dimensions_that_always_rank_alike_are_a_halo() -> None:
+    summary = summarise([record(str(n), pair) for n, pair in enumerate([WIN, LOSS, TRUE, WEAK])])
+    assert len(summary.correlations) == 28
+    assert all(one.rho == pytest.approx(1) and one.is_halo for one in summary.correlations)
+
+
+def test_a_dimension_that_never_varies_correlates_with_nothing() -> None:
+    assert {one.rho for one in summarise([record("a", WIN), record("b", WIN)]).correlations} == {None}
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.lists(st.integers(0, 8), min_size=2, max_size=12))
+def test_the_correlation_of_ranks_is_spearmans(eighths: list[int]) -> None:
+    other = [(7 * value + index) % 9 for index, value in enumerate(eighths)]
+    records = [record(str(n), WIN) for n in range(len(eighths))]
+    for one, a, b in zip(sorted(records, key=lambda r: r["task_id"]), eighths, other, strict=True):
+        one["rivals"][0]["dimensions"] = {"idiom": a / 8, "security": b / 8}
+        for cell in one["rivals"][0]["cells"]:
+            cell["dimensions"] = {"idiom": a / 8, "security": b / 8}
+    [found] = summarise(records).correlations
+    if len(set(eighths)) == 1 or len(set(other)) == 1:
+        assert found.rho is None
+    else:
+        assert found.rho == pytest.approx(spearmanr(eighths, other).statistic)
+
+
+def labelled(task_id: str, pair: tuple[int, int], passed: bool | None, rival_passed: bool | None) -> dict[str, Any]:
+    one = record(task_id, pair)
+    one["target"]["passed"], one["rivals"][0]["passed"] = passed, rival_passed
+    return one
+
+
+def test_correctness_is_corrected_for_a_judge_whose_errors_are_known() -> None:
+    """It favours the target: 10 of 10 when that is right, and 3 of 10 when it is wrong."""
+    right = [labelled(f"r{n}", WIN, True, False) for n in range(10)]
+    wrong = [labelled(f"w{n}", WIN if n < 3 else LOSS, False, True) for n in range(10)]
+    corrected = summarise(right + wrong).corrected_correctness
+    assert corrected and corrected.value == pytest.approx((0.65 + 0.7 - 1) / (1 + 0.7 - 1)) == pytest.approx(0.5)
+    unlabelled = [labelled(f"u{n}", WIN, None, False) for n in range(20)]
+    both_passed = [labelled(f"b{n}", WIN, True, True) for n in range(20)]
+    corrected = summarise(right + wrong + unlabelled + both_passed).corrected_correctness
+    assert corrected and corrected.n == 40 and corrected.value == pytest.approx((33 / 40 - 0.3) / 0.7)
+
+
+def test_without_labels_on_both_sides_nothing_is_corrected() -> None:
+    assert summarise([labelled("a", WIN, True, False), labelled("b", WIN, None, None)]).corrected_correctness is None
+
+
+def test_a_judge_that_likes_what_is_longer_or_first_is_seen_through() -> None:
+    def run(pairs: list[tuple[int, int]], lengths: list[int]) -> Any:
+        records = [record(str(n), pair) for n, pair in enumerate(pairs)]
+        for one, length in zip(records, lengths, strict=True):
+            one["rivals"][0]["code"] = "x" * length
+        return summarise(records).sensitivity
+
+    longer = run([WIN, LOSS] * 20, [1, 90] * 20)
+    assert longer.length.low > 1 and longer.position.value == pytest.approx(0, abs=1e-6)
+    first = run([CONFLICT] * 40, [1, 90] * 20)
+    assert first.position.low > 1 and first.length.value == pytest.approx(0, abs=1e-6)
 
 
 def test_a_task_with_many_rivals_weighs_as_much_as_one_with_few_in_the_overall_score() -> None:
@@ -145,42 +275,79 @@ said = st.integers(1, 5) | st.none()
 runs = st.lists(st.lists(st.tuples(said, said), min_size=1, max_size=3), min_size=1, max_size=6)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(runs, st.randoms())
-def test_the_order_of_the_records_changes_nothing(
+def test_the_order_of_records_rivals_and_cells_changes_nothing(
     run: list[list[tuple[int | None, int | None]]], shuffler: random.Random
 ) -> None:
-    records = [record(str(n), *pairs) for n, pairs in enumerate(run)]
+    records = [record(str(n), *pairs, group_id=[None, "g"][n % 2]) for n, pairs in enumerate(run)]
     before = summarise(records)
     shuffler.shuffle(records)
-    assert summarise(records) == before
+    for one in records:
+        shuffler.shuffle(one["rivals"])
+        for rival in one["rivals"]:
+            shuffler.shuffle(rival["cells"])
+    after = summarise(records)
+    assert after == before and repr(after) == repr(before)
 
 
-@settings(deadline=None)
-@given(st.lists(st.tuples(said, said), min_size=1, max_size=8))
-def test_swapping_target_and_rival_mirrors_every_number(run: list[tuple[int | None, int | None]]) -> None:
+passes = st.sampled_from([True, False, None])
+tested = st.tuples(said, said, passes, passes, st.sampled_from(["1", "22", "", "333"]), st.booleans())
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(tested, min_size=1, max_size=8))
+def test_swapping_target_and_rival_mirrors_every_number(run: list[Any]) -> None:
     straight, mirrored = [], []
-    for n, (first, second) in enumerate(run):
-        pair = task(task_id=str(n))
-        pair = replace(pair, target=Solution("x", "1", None), rivals=(Solution("y", "2", None),))
+    for n, (first, second, passed, rival_passed, code, grouped) in enumerate(run):
+        pair = task(task_id=str(n), group_id="g" if grouped else None)
+        pair = replace(pair, target=Solution("x", "22x", passed), rivals=(Solution("y", code, rival_passed),))
         straight.append(fold(pair, [first, second]))
         mirrored.append(fold(replace(pair, target=pair.rivals[0], rivals=(pair.target,)), [second, first]))
     _assert_mirrored(summarise(straight), summarise(mirrored))
 
 
 def _assert_mirrored(a: Summary, b: Summary) -> None:
-    assert (a.overall.wins, a.overall.losses) == (b.overall.losses, b.overall.wins)
-    assert a.overall.ties_conflict == b.overall.ties_conflict and a.overall.unscored == b.overall.unscored
-    assert a.overall.p_value == b.overall.p_value
-    assert (a.overall.tests is None) == (b.overall.tests is None)
-    if a.overall.tests and b.overall.tests:
-        assert astuple(a.overall.tests) == pytest.approx(astuple(b.overall.tests), abs=1e-12)
-    for one, other in ((a.overall.win_rate, b.overall.win_rate), (a.overall.score, b.overall.score)):
-        flipped = [None if value is None else 1 - value for value in (other.value, other.high, other.low)]
-        assert [one.value, one.low, one.high] == pytest.approx(flipped, abs=1e-12)
-    assert a.coverage == b.coverage
-    assert a.worst == pytest.approx((1 - b.worst[1], 1 - b.worst[0]))
+    _assert_result_mirrored(a.overall, b.overall)
+    for one, other in zip(a.rivals, b.rivals, strict=True):
+        _assert_result_mirrored(one, other)
+    assert a.dimensions.keys() == b.dimensions.keys()
+    for name, dimension in a.dimensions.items():
+        _assert_result_mirrored(dimension.overall, b.dimensions[name].overall)
+        _assert_result_mirrored(dimension.rivals[0], b.dimensions[name].rivals[0])
+        assert dimension.facts_agreement == b.dimensions[name].facts_agreement
+    assert a.correlations == b.correlations
+    assert {(i.code, i.target, i.rival) for i in a.issues} == {(i.code, i.rival, i.target) for i in b.issues}
+    assert (a.corrected_correctness is None) == (b.corrected_correctness is None)
+    if a.corrected_correctness and b.corrected_correctness:
+        _assert_flipped(a.corrected_correctness, b.corrected_correctness)
+    if a.sensitivity and b.sensitivity:
+        _assert_same(a.sensitivity.position, b.sensitivity.position)
+        _assert_same(a.sensitivity.length, b.sensitivity.length)
+        _assert_flipped(a.sensitivity.rate_at_equal_length, b.sensitivity.rate_at_equal_length)
     assert a.check == b.check
+
+
+def _assert_result_mirrored(a: Result, b: Result) -> None:
+    assert (a.pairs, a.wins, a.losses, a.by_rule) == (b.pairs, b.losses, b.wins, b.by_rule)
+    assert (a.ties_true, a.ties_weak, a.ties_conflict) == (b.ties_true, b.ties_weak, b.ties_conflict)
+    assert (a.unscored, a.coverage, a.clusters) == (b.unscored, b.coverage, b.clusters)
+    for name in ("win_rate", "decided_rate", "score"):
+        _assert_flipped(getattr(a, name), getattr(b, name))
+    assert a.worst == pytest.approx((1 - b.worst[1], 1 - b.worst[0]))
+    assert (a.p_value, a.p_adjusted) == (b.p_value, b.p_adjusted)
+    assert (a.tests is None) == (b.tests is None)
+    if a.tests and b.tests:
+        assert astuple(a.tests) == pytest.approx(astuple(b.tests), abs=1e-12)
+
+
+def _assert_flipped(a: Estimate, b: Estimate) -> None:
+    flipped = [None if value is None else 1 - value for value in (b.value, b.high, b.low)]
+    assert [a.value, a.low, a.high] == pytest.approx(flipped, abs=1e-9)
+
+
+def _assert_same(a: Estimate, b: Estimate) -> None:
+    assert [a.value, a.low, a.high] == pytest.approx([b.value, b.low, b.high], abs=1e-6)
 
 
 def test_an_issue_counts_once_per_comparison_and_side() -> None:
