@@ -6,9 +6,9 @@
     with_dead_function  one function more, which nobody calls
 
 Each returns the edited code, or None where it cannot be made without doubt: an unknown language, code that does not
-parse, brackets that do not match, a name that may mean more. What is made is held against the original before it is handed out: Python by its
-syntax tree, other languages by the sequence of Pygments' tokens. The same code always gives the same edit. Line ends
-become line feeds on the way.
+parse, braces that do not match, a name that may mean more than a variable. What is made is held against the original
+before it is handed out: Python by its syntax tree, other languages by the sequence of Pygments' tokens. The same code
+always gives the same edit. Line ends become line feeds on the way.
 """
 
 from __future__ import annotations
