@@ -261,6 +261,56 @@ def test_a_run_with_nothing_judged_has_pages_that_say_so_and_no_pictures(tmp_pat
     assert TEXTS[lang]["cloud_empty"] in page_of(folder)
 
 
+@pytest.mark.parametrize("lang", LANGS)
+def test_one_task_against_one_rival_is_a_report(tmp_path: Path, lang: Lang):
+    task = factory.task(0, random.Random(5))
+    folder = factory.write_run(tmp_path / "run", [task | {"rivals": task["rivals"][:1]}])
+    build_report(folder, lang=lang)
+    assert TEXTS[lang]["check_unknown"] in page_of(folder)
+
+
+@pytest.mark.parametrize("lang", LANGS)
+def test_a_run_whose_every_judgement_failed_is_a_report_without_results(tmp_path: Path, lang: Lang):
+    tasks = [factory.task(number, random.Random(5)) for number in range(2)]
+    for task in tasks:
+        for rival in task["rivals"]:
+            rival |= {"outcome": "unscored", "tie_kind": None, "score": None, "dimensions": {}}
+            rival |= {"confirmed": [], "contradicted": {}}
+            rival["cells"] = [cell | {"status": "failed", "score": None, "digit": None} for cell in rival["cells"]]
+    folder = factory.write_run(tmp_path / "run", tasks)
+    build_report(folder, lang=lang)
+    assert TEXTS[lang]["answer_none"] in page_of(folder)
+
+
+def test_a_run_from_before_the_judge_was_probed_is_read(tmp_path: Path):
+    tasks = [factory.task(number, random.Random(5)) for number in range(2)]
+    for task in tasks:
+        del task["audit"]
+        for rival in task["rivals"]:
+            del rival["confirmed"], rival["contradicted"]
+    folder = factory.write_run(tmp_path / "run", tasks)
+    made = build_report(folder, lang="en")
+    assert "charts/check" in made and "charts/probes" not in made
+    assert "No verdict could be held against a measured fact." in page_of(folder)
+
+
+def test_a_failed_probe_is_listed_with_what_it_was_for(tmp_path: Path):
+    folder = factory.run_of(tmp_path / "run", count=1)
+    row = {"id": "x", "task_id": "task-00", "rival": "model-b", "order": "rival_first", "probe": "injected"}
+    (folder / "failed.jsonl").write_bytes(
+        orjson.dumps({**row, "kind": "timeout", "message": "late", "attempts": 3}) + b"\n"
+    )
+    build_pages(folder, lang="en")
+    assert 'Rival shown first, as A<span class="why">Command to the judge</span>' in page_of(folder)
+
+
+def test_a_verdict_against_the_facts_says_so_beside_its_pair(run: Path):
+    page = page_of(run)
+    assert re.search(
+        r"facts against the verdict on [\w ]+ \(0.25\): code lines 12 of the target, 31 of the rival", page
+    )
+
+
 def test_a_picture_that_cannot_be_made_again_does_not_stay_from_before(tmp_path: Path):
     folder = factory.run_of(tmp_path / "run", count=3)
     build_pictures(folder, lang="en")
