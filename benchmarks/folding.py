@@ -24,6 +24,7 @@ from analyze.judge.labels import DIMENSIONS
 from analyze.judge.schema import ANALYSIS_CHARS, EVIDENCE_CHARS, PHRASE_CHARS, REASON_CHARS, REQUIREMENT_CHARS
 from analyze.judge.tasks import Solution, Task
 from analyze.judge.verdicts import parse_reply
+from analyze.runs.command import collect_seldom
 from benchmarks import peers
 from benchmarks.command import MB
 from benchmarks.results import Section, Verdict
@@ -128,6 +129,7 @@ def _said(asked: Sequence[Task]) -> Iterator[tuple[Cell, str]]:
 def run(cells: int) -> dict[str, float]:
     from analyze.stats.summary import summarise
 
+    collect_seldom()  # as every command does
     took = dict.fromkeys(STEPS, 0.0)
     asked = tasks(cells)
     said = _said(asked)

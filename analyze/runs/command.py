@@ -130,7 +130,7 @@ def run_command(job: Callable[[Sequence[str]], int], argv: Sequence[str] | None 
     """
     argv = sys.argv[1:] if argv is None else argv
     _let_streams_survive()
-    _collect_seldom()
+    collect_seldom()
     signal.signal(signal.SIGTERM, _as_ctrl_c)
     is_json = LOG_JSON in argv
     with _warnings_as_json() if is_json else nullcontext():
@@ -216,7 +216,7 @@ def _as_ctrl_c(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _collect_seldom() -> None:
+def collect_seldom() -> None:
     """Look for cycles seldom: rows are no cycles, and looking through them costs a quarter of reading them."""
     gc.freeze()
     gc.set_threshold(GARBAGE)
