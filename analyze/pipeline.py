@@ -46,6 +46,7 @@ from analyze.runs.runner import Stop
 from analyze.runs.session import ask_left, settle
 from analyze.runs.tally import Part, Tally, manifest_fields
 from analyze.tiny_model import DEMO_MODEL_NAME
+from analyze.tokens import CANNOT_TELL, refuse_unguarded
 
 if TYPE_CHECKING:
     from analyze.judge.tasks import Task
@@ -265,6 +266,8 @@ class Pipeline:
         self._say("step2_measured" if measured else "step2")
         asker = None if measured else await self._connected()
         try:
+            if asker is not None:
+                await self._guard(tasks, asker)
             if self._choices.force_new:
                 move_away(self._out)
             measuring = in_daemon_thread(facts_of, tasks)
@@ -285,6 +288,13 @@ class Pipeline:
         finally:
             if asker is not None:
                 await asker.aclose()
+
+    async def _guard(self, tasks: Sequence[Task], asker: FleetAsker | ClientAsker) -> None:
+        """Raise InputError where a text to be inserted holds a control token of the model that would stay one."""
+        tokens = await asker.unguarded_tokens()
+        if tokens is None:
+            print(f"   {CANNOT_TELL[self._lang]}")
+        refuse_unguarded(inserted_texts(tasks), tokens or (), asker.model)
 
     def _judge_lang(self, before: Manifest | None) -> Lang:
         """Return the language the judge writes in: that of the recorded run, whatever the console speaks today."""
@@ -506,6 +516,15 @@ def is_incomplete(analysis: Analysis) -> bool:
     """Whether a judgement of a task failed: one of its pairs, or one that checks the judge."""
     probed = (cell for entry in analysis["audit"] for cell in entry["cells"])
     return analysis["unscored"] > 0 or any(cell["status"] == "failed" for cell in probed)
+
+
+def inserted_texts(tasks: Iterable[Task]) -> Iterator[tuple[str, str]]:
+    """Yield what comes from tasks into prompts, with what each is called."""
+    for task in tasks:
+        yield f"task {task.task_id}: prompt", task.prompt
+        yield f"task {task.task_id}: language", task.language
+        for solution in (task.target, *task.rivals):
+            yield f"task {task.task_id}: code of {solution.author}", solution.code
 
 
 def failure_row(judge: Judge, failure: Failure) -> dict[str, Any]:

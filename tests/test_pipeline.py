@@ -280,6 +280,21 @@ def test_ctrl_c_ends_with_130_and_the_command_to_continue(served):
     assert served.asked == served.cells
 
 
+def test_code_that_holds_a_control_token_of_the_served_model_is_never_sent(served):
+    """What the text guard knows is made inert; what only this model's tokenizer has ends the run, before it begins."""
+    task = lines(served.input)[0]
+    task["target"]["code"] += "\n# <odd-one>\n"
+    served.input.write_text(json.dumps(task) + "\n")
+    for server in served.servers:
+        server.control_tokens = ["<|im_end|>", "<odd-one>"]
+    done = served.run()
+    assert done.returncode == 2 and served.asked == 0
+    assert f"task {task['task_id']}: code of {task['target']['author']} holds <odd-one>" in done.stderr
+    for server in served.servers:
+        server.control_tokens = ["<|im_end|>"]
+    assert served.run().returncode == 0
+
+
 def test_two_runs_at_once_on_one_folder_are_one_too_many(served):
     for server in served.servers:
         server.mode = "hang"

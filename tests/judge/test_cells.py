@@ -20,7 +20,7 @@ from analyze.judge.prompts import prompts_sha256, template
 from analyze.judge.tasks import Solution, Task
 from analyze.lang import LANGS, Lang
 from tests.judge.factory import task
-from tests.judge.test_inert import CONTROL
+from tests.test_inert import CONTROL
 
 
 def body(cell: Cell, lang: Lang = "en", max_code_chars: int = 6000) -> dict[str, Any]:
