@@ -95,13 +95,13 @@ def test_the_pipeline_survives_a_server_killed_in_the_middle(real_fleet, tmp_pat
 def test_the_pipeline_killed_and_continued_ends_as_if_never_killed(real_fleet, tmp_path):
     journal = tmp_path / "journal.jsonl"
     for reached in (20, 60):
-        process = start_pipeline(real_fleet, tmp_path)
+        process = start_pipeline(real_fleet, tmp_path, "--audit-tasks", "0")
         while not journal.exists() or journal.read_bytes().count(b"\n") < reached:
             assert process.poll() is None, process.communicate()
             time.sleep(0.05)
         process.kill()
         process.wait()
-    last = start_pipeline(real_fleet, tmp_path)
+    last = start_pipeline(real_fleet, tmp_path, "--audit-tasks", "0")
     _, err = last.communicate(timeout=300)
     assert last.returncode in (0, 1), err
     rows = Counter(row["custom_id"] for row in lines(journal))
