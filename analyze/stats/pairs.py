@@ -175,6 +175,8 @@ def task_means(pairs: Sequence[Pair], scores: Sequence[float | None]) -> list[Ta
     So a task with many rivals counts as much as one with few.
     """
     starts = [row for row, pair in enumerate(pairs) if row == 0 or pair.task_id != pairs[row - 1].task_id]
+    if len(starts) == len(pairs):  # of one rival: a pair a task
+        return [(score, 1, pair.cluster) for pair, score in zip(pairs, scores, strict=True) if score is not None]
     means = []
     for start, end in pairwise([*starts, len(pairs)]):
         values = [score for score in scores[start:end] if score is not None]

@@ -11,7 +11,7 @@ no digit. Unscored pairs enter no mean; `coverage` and `worst` say what they cou
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Container, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from math import fsum, sqrt
@@ -27,7 +27,7 @@ from analyze.stats.hypotheses import (
     tost,
     wilcoxon_pratt,
 )
-from analyze.stats.intervals import Estimate, cluster_interval, mean_se
+from analyze.stats.intervals import Estimate, cluster_interval, mean_se, rate_interval
 from analyze.stats.issues import IssueCount, count_issues
 from analyze.stats.models import Sensitivity
 from analyze.stats.pairs import (
@@ -275,7 +275,6 @@ def _overall(pairs: Sequence[Pair]) -> _Judged:
 def _result(author: str, judged: _Judged, means: Sequence[TaskMean]) -> Result:
     outcomes = Counter(judged.outcomes)
     ties = Counter(judged.tie_kinds)
-    points = [(POINTS[o], pair.cluster) for o, pair in zip(judged.outcomes, judged.pairs, strict=True) if o in POINTS]
     score = over_tasks(means)
     return Result(
         author=author,
@@ -288,14 +287,21 @@ def _result(author: str, judged: _Judged, means: Sequence[TaskMean]) -> Result:
         unscored=outcomes["unscored"],
         by_rule=sum([pair.record["rule"] is not None for pair in judged.pairs]),
         clusters=len({cluster for _, _, cluster in means}),
-        win_rate=rate(points),
-        decided_rate=rate([point for point in points if point[0] != 0.5]),
+        win_rate=_rate(judged, ("win", "tie", "loss")),
+        decided_rate=_rate(judged, ("win", "loss")),
         score=score,
         worst=(_worst(judged, score, 0.0), _worst(judged, score, 1.0)),
         p_value=None,
         p_adjusted=None,
         tests=None,
     )
+
+
+def _rate(judged: _Judged, counted: Container[Outcome]) -> Estimate:
+    """Return the mean of the points of the pairs whose outcome counts."""
+    rows = [row for row, outcome in enumerate(judged.outcomes) if outcome in counted]
+    points = [POINTS[judged.outcomes[row]] for row in rows]
+    return rate_interval(points, [judged.pairs[row].cluster for row in rows])
 
 
 def _worst(judged: _Judged, score: Estimate, missing: float) -> float:
