@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
 from math import fsum
 from typing import Any, Literal
@@ -37,10 +38,8 @@ class Pair:
     cluster: Hashable
     target: Record
     record: Record
-
-    @property
-    def author(self) -> str:
-        return str(self.record["author"])
+    author: str
+    is_by_rule: bool
 
     @property
     def is_scored(self) -> bool:
@@ -86,7 +85,8 @@ def pairs_of(record: Record) -> list[Pair]:
     group = record.get("group_id")
     cluster = f"task {record['task_id']}" if group is None else f"group {group}"  # a text is hashed but once
     rivals = sorted(record["rivals"], key=lambda rival: str(rival["author"]))
-    return [Pair(str(record["task_id"]), cluster, record["target"], rival) for rival in rivals]
+    task_id, target = str(record["task_id"]), record["target"]
+    return [Pair(task_id, cluster, target, rival, str(rival["author"]), rival["rule"] is not None) for rival in rivals]
 
 
 def audits_of(record: Record, pairs: Sequence[Pair]) -> list[Audit]:
@@ -143,6 +143,7 @@ def facts_held(pair: Pair) -> list[tuple[str, float]]:
     return confirmed + [(name, 0.0) for name in record.get("contradicted") or ()]
 
 
+@lru_cache(maxsize=10_000)  # a handful of values, 400,000 times in 100,000 judgements
 def outcome_of(means: tuple[float, float]) -> tuple[Outcome, str | None]:
     """Return what two order means come to: a win needs both above one half, a loss both below; else a kind of tie."""
     first, second = map(lean, means)

@@ -285,7 +285,7 @@ def _result(author: str, judged: _Judged, means: Sequence[TaskMean]) -> Result:
         ties_conflict=ties["conflict"],
         losses=outcomes["loss"],
         unscored=outcomes["unscored"],
-        by_rule=sum([pair.record["rule"] is not None for pair in judged.pairs]),
+        by_rule=sum([pair.is_by_rule for pair in judged.pairs]),
         clusters=len({cluster for _, _, cluster in means}),
         win_rate=_rate(judged, ("win", "tie", "loss")),
         decided_rate=_rate(judged, ("win", "loss")),
