@@ -60,6 +60,9 @@ class Facts:
         return any(limit.startswith((f"{analyser}:", "size:")) for limit in self.limits)
 
 
+_FIELDS = {field.name for field in fields(Facts)}
+
+
 def one_line(message: str) -> str:
     """Return an analyser's sentence as records keep it: one line, no control characters, at most 200 characters."""
     return " ".join("".join(letter if letter.isprintable() else " " for letter in message).split())[:MESSAGE_CHARS]
@@ -77,10 +80,9 @@ def to_json(facts: Facts) -> dict[str, Any]:
 
 def from_json(value: Mapping[str, Any]) -> Facts:
     """Return the facts that `to_json` wrote. Keys of a later version are passed over."""
-    known = {field.name for field in fields(Facts)} & value.keys()
     listed = {
         "lint": tuple(Finding(**finding) for finding in value.get("lint", ())),
         "security": tuple(Finding(**finding) for finding in value.get("security", ())),
         "limits": tuple(value.get("limits", ())),
     }
-    return Facts(**{**{name: value[name] for name in known}, **listed})
+    return Facts(**{name: value[name] for name in _FIELDS & value.keys()} | listed)

@@ -12,17 +12,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from analyze.facts.records import Facts
 from analyze.judge.labels import DIMENSIONS
-from analyze.judge.measured import MEASURES
+from analyze.judge.measured import MEASURES, Values
 
 _MEASURES_OF = {name: [measure for measure in MEASURES if measure.dimension == name] for name in DIMENSIONS}
 
 
-def held_against_facts(dimensions: Mapping[str, float], target: Facts, rival: Facts) -> dict[str, Any]:
+def held_against_facts(dimensions: Mapping[str, float], target: Values, rival: Values) -> dict[str, Any]:
     """Return which dimensions of a pair the facts bear out, and which they contradict.
 
-    `dimensions` holds scores from 0 (rival better) to 1 (target better). The answer has two entries:
+    `dimensions` holds scores from 0 (rival better) to 1 (target better), `target` and `rival` what was measured of
+    them (`measured.values_of`). The answer has two entries:
 
         "confirmed": [dimension, …]
         "contradicted": {dimension: {"verdict": score, "facts": [{"name", "target", "rival"}, …]}}
@@ -34,13 +34,13 @@ def held_against_facts(dimensions: Mapping[str, float], target: Facts, rival: Fa
     for dimension, score in dimensions.items():
         if score == 0.5:
             continue
-        told = [one for measure in _MEASURES_OF[dimension] for one in measure.tell(target, rival)]
-        agreement = _sign(score - 0.5) * _sign(sum(one.points for one in told))
+        points = {measure.name: measure.points(target, rival) for measure in _MEASURES_OF[dimension]}
+        agreement = _sign(score - 0.5) * _sign(sum(points.values()))
         if agreement > 0:
             confirmed.append(dimension)
         elif agreement < 0:
-            against = [one for one in told if one.points * (score - 0.5) < 0]
-            facts = [{"name": one.name, "target": one.a, "rival": one.b} for one in against]
+            against = [name for name, told in points.items() if told * (score - 0.5) < 0]
+            facts = [{"name": name, "target": target[name], "rival": rival[name]} for name in against]
             contradicted[dimension] = {"verdict": score, "facts": facts}
     return {"confirmed": confirmed, "contradicted": contradicted}
 

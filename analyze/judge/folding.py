@@ -16,12 +16,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from analyze.facts.records import Facts
 from analyze.facts.records import from_json as facts_from_json
 from analyze.judge.cells import ORDERS, Cell, Order, Probe, Rule, cells_of, is_cut, rule_of
 from analyze.judge.evidence import held_against_facts
 from analyze.judge.issues import ISSUES
 from analyze.judge.labels import DIMENSIONS
+from analyze.judge.measured import Values, values_of
 from analyze.judge.tasks import Solution, Task
 from analyze.judge.verdicts import CellFailure, Reply, Verdict
 
@@ -51,7 +51,7 @@ def fold_task(
     """
     instances = instances or {}
     cells = cells_of(task, samples=samples)
-    measured = {author: facts_from_json(values) for author, values in facts.items()}
+    measured = {author: values_of(facts_from_json(values)) for author, values in facts.items()}
     rivals = []
     for rival in task.rivals:
         own = [cell for cell in cells if cell.rival is rival]
@@ -176,12 +176,12 @@ def _flags(
     return flags
 
 
-def _evidence(task: Task, rival: Solution, pair: Record, measured: Mapping[str, Facts]) -> Record:
+def _evidence(task: Task, rival: Solution, pair: Record, measured: Mapping[str, Values]) -> Record:
     """Return what the facts say of the verdicts: nothing where the judge did not see all that was measured."""
-    target_facts, rival_facts = measured.get(task.target.author), measured.get(rival.author)
-    if target_facts is None or rival_facts is None or "code_cut" in pair["flags"]:
+    of_target, of_rival = measured.get(task.target.author), measured.get(rival.author)
+    if of_target is None or of_rival is None or "code_cut" in pair["flags"]:
         return {"confirmed": [], "contradicted": {}}
-    return held_against_facts(pair["dimensions"], target_facts, rival_facts)
+    return held_against_facts(pair["dimensions"], of_target, of_rival)
 
 
 def _audit(cells: Sequence[Cell], replies: Mapping[str, Reply], instances: Mapping[str, str]) -> list[Record]:

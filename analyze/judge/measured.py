@@ -49,6 +49,9 @@ MAX_PHRASES, MAX_ISSUES = 3, 4
 # A rule that is broken ten times is one habit, not ten faults.
 MAX_SAME_RULE = 3
 
+Values = Mapping[str, float | None]
+"""What was measured of one solution, by the name of the measure."""
+
 # Which dimension a finding speaks about.
 _DIMENSION_OF = {
     "wrong_result": "correctness",
@@ -90,64 +93,77 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One number by which two solutions are compared, less being better. `value` is None where it was not measured."""
+    """One number by which two solutions are compared, less being better: an entry of `values_of`."""
 
     dimension: str
     name: str
-    value: Callable[[Facts], float | None]
     slight: float
     much: float = math.inf
     fine: float = 0
     scale: Callable[[float], float] = float
 
-    def tell(self, a: Facts, b: Facts) -> Iterator[Told]:
+    def points(self, a: Values, b: Values) -> int:
+        """Return the points for A, none where one side was not measured."""
+        value_a, value_b = a[self.name], b[self.name]
+        if value_a is None or value_b is None or value_a == value_b:
+            return 0
+        gap = self.scale(max(value_b, self.fine)) - self.scale(max(value_a, self.fine))
+        size = 2 if abs(gap) >= self.much else 1 if abs(gap) >= self.slight else 0
+        return size if gap > 0 else -size
+
+    def tell(self, a: Values, b: Values) -> Iterator[Told]:
         """Yield the points for A with the two values, nothing where one side was not measured."""
-        value_a, value_b = self.value(a), self.value(b)
+        value_a, value_b = a[self.name], b[self.name]
         if value_a is not None and value_b is not None:
-            gap = self.scale(max(value_b, self.fine)) - self.scale(max(value_a, self.fine))
-            size = 2 if abs(gap) >= self.much else 1 if abs(gap) >= self.slight else 0
-            yield Told(self.name, size if gap > 0 else -size, value_a, value_b)
-
-
-def _remarks(dimension: str, slight: float, much: float = math.inf) -> Measure:
-    """Return the measure "weight of the findings on this dimension": lint and low 1, medium 3, high 9 each."""
-
-    def weight(facts: Facts) -> float | None:
-        if not (facts.linted and facts.scanned):
-            return None
-        seen: Counter[str] = Counter()
-        total = 0
-        for finding in (*facts.lint, *facts.security):
-            seen[finding.code] += 1
-            if _DIMENSION_OF[issue_of(finding)] == dimension and seen[finding.code] <= MAX_SAME_RULE:
-                total += weight_of(finding)
-        return total
-
-    return Measure(dimension, f"{dimension}_remarks", weight, slight, much)
-
-
-def _density(facts: Facts) -> float | None:
-    return round(facts.tokens / facts.code_lines, 1) if facts.tokens and facts.code_lines else None
+            yield Told(self.name, self.points(a, b), value_a, value_b)
 
 
 MEASURES = (
-    _remarks("robustness", slight=1, much=6),
-    Measure("efficiency", "loop_depth", lambda f: f.loop_depth, slight=1, much=2, fine=1),
-    _remarks("efficiency", slight=1),
-    Measure("readability", "complexity", lambda f: f.max_complexity, slight=5, much=12, fine=6),
-    Measure("readability", "density", _density, slight=4, much=10, fine=9),
-    _remarks("readability", slight=2, much=8),
+    Measure("robustness", "robustness_remarks", slight=1, much=6),
+    Measure("efficiency", "loop_depth", slight=1, much=2, fine=1),
+    Measure("efficiency", "efficiency_remarks", slight=1),
+    Measure("readability", "complexity", slight=5, much=12, fine=6),
+    Measure("readability", "density", slight=4, much=10, fine=9),
+    Measure("readability", "readability_remarks", slight=2, much=8),
     # On a scale of doublings: twice the code is a point, four times as much two; 15 lines are short whatever the task.
-    Measure("maintainability", "code_lines", lambda f: f.code_lines, slight=1, much=2, fine=15, scale=math.log2),
-    Measure("maintainability", "function_lines", lambda f: f.longest_function_lines, slight=20, much=60, fine=25),
-    Measure("maintainability", "parameters", lambda f: f.max_parameters, slight=2, much=5, fine=4),
-    Measure("maintainability", "copied_lines", lambda f: f.duplicated_lines, slight=4, much=12),
-    _remarks("maintainability", slight=2, much=8),
-    _remarks("idiom", slight=1, much=5),
-    _remarks("security", slight=1, much=6),
-    _remarks("instruction_following", slight=1),
+    Measure("maintainability", "code_lines", slight=1, much=2, fine=15, scale=math.log2),
+    Measure("maintainability", "function_lines", slight=20, much=60, fine=25),
+    Measure("maintainability", "parameters", slight=2, much=5, fine=4),
+    Measure("maintainability", "copied_lines", slight=4, much=12),
+    Measure("maintainability", "maintainability_remarks", slight=2, much=8),
+    Measure("idiom", "idiom_remarks", slight=1, much=5),
+    Measure("security", "security_remarks", slight=1, much=6),
+    Measure("instruction_following", "instruction_following_remarks", slight=1),
 )
-_BUGS = _remarks("correctness", slight=1)
+_BUGS = Measure("correctness", "correctness_remarks", slight=1)
+
+
+def values_of(facts: Facts) -> Values:
+    """Return what `Measure.points` and `tell` compare: None where it was not measured."""
+    return {
+        "syntax": facts.syntax_ok,
+        "loop_depth": facts.loop_depth,
+        "complexity": facts.max_complexity,
+        "density": round(facts.tokens / facts.code_lines, 1) if facts.tokens and facts.code_lines else None,
+        "code_lines": facts.code_lines,
+        "function_lines": facts.longest_function_lines,
+        "parameters": facts.max_parameters,
+        "copied_lines": facts.duplicated_lines,
+        **{f"{dimension}_remarks": weight for dimension, weight in _remarks(facts).items()},
+    }
+
+
+def _remarks(facts: Facts) -> Mapping[str, int | None]:
+    """Return the weight of the findings on each dimension: lint and low 1, medium 3, high 9 each."""
+    if not (facts.linted and facts.scanned):
+        return dict.fromkeys(DIMENSIONS)
+    seen: Counter[str] = Counter()
+    weights = dict.fromkeys(DIMENSIONS, 0)
+    for finding in (*facts.lint, *facts.security):
+        seen[finding.code] += 1
+        if seen[finding.code] <= MAX_SAME_RULE:
+            weights[_DIMENSION_OF[issue_of(finding)]] += weight_of(finding)
+    return weights
 
 
 def measured_reply(
@@ -157,7 +173,8 @@ def measured_reply(
 
     Only `passed` is read of a solution: author and code have no say beyond the facts measured of them.
     """
-    told = {name: list(_tell(name, first.passed, second.passed, facts_first, facts_second)) for name in DIMENSIONS}
+    a, b = values_of(facts_first), values_of(facts_second)
+    told = {name: list(_tell(name, first.passed, second.passed, a, b)) for name in DIMENSIONS}
     points = {name: max(-2, min(2, sum(one.points for one in told[name]))) for name in DIMENSIONS}
     overall = _overall(points)
     for_a = _telling(told)
@@ -187,7 +204,7 @@ def _overall(points: Mapping[str, int]) -> int:
     return size if total > 0 else -size
 
 
-def _tell(dimension: str, passed_a: bool | None, passed_b: bool | None, a: Facts, b: Facts) -> Iterator[Told]:
+def _tell(dimension: str, passed_a: bool | None, passed_b: bool | None, a: Values, b: Values) -> Iterator[Told]:
     """Yield what is to be said on one dimension; nothing where nothing was measured on both sides."""
     if dimension == "correctness":
         yield from _tell_correctness(passed_a, passed_b, a, b)
@@ -198,14 +215,15 @@ def _tell(dimension: str, passed_a: bool | None, passed_b: bool | None, a: Facts
             yield from measure.tell(a, b)
 
 
-def _tell_correctness(passed_a: bool | None, passed_b: bool | None, a: Facts, b: Facts) -> Iterator[Told]:
+def _tell_correctness(passed_a: bool | None, passed_b: bool | None, a: Values, b: Values) -> Iterator[Told]:
     if passed_a is not None and passed_b is not None:
         yield Told("tests", 2 * (passed_a - passed_b), passed_a, passed_b)
         if passed_a or passed_b:
             return
-    if a.syntax_ok is not None and b.syntax_ok is not None:
+    valid_a, valid_b = a["syntax"], b["syntax"]
+    if valid_a is not None and valid_b is not None:
         points = 1 if passed_a is False and passed_b is False else 2
-        yield Told("syntax", points * (a.syntax_ok - b.syntax_ok), a.syntax_ok, b.syntax_ok)
+        yield Told("syntax", points * int(valid_a - valid_b), valid_a, valid_b)
     if passed_a is None or passed_b is None:
         yield from _BUGS.tell(a, b)
 
