@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from analyze.core import Fate
 from analyze.facts import FACTS_VERSION, Facts, measure_many
 from analyze.facts import to_json as to_json_facts
-from analyze.judge.audit import audit_cells, audited_tasks
+from analyze.judge.audit import audit_of
 from analyze.judge.cells import Cell, cell_body, cells_of
 from analyze.judge.folding import fold_task
 from analyze.judge.measured import measured_reply
@@ -46,20 +46,19 @@ class Judge:
         """Make the cells, which takes about 20 ms for an audited task.
 
         `lang` is the language the judge writes in; `measured`: no model, so facts are part of what is asked.
-        `audit_tasks` is on how many tasks the judge itself is checked, at most.
+        `audit_tasks` is on how many tasks the judge itself is checked, at most: see `judge.audit`.
         """
         self.tasks = tasks
         self._lang = lang
         self._measured = measured
-        self._probes = {
-            task.task_id: audit_cells(task, max_code_chars=MAX_CODE_CHARS) for task in audited_tasks(tasks, audit_tasks)
-        }
+        self._audit_tasks = audit_tasks
+        self._probes = audit_of(tasks, audit_tasks, max_code_chars=MAX_CODE_CHARS)
         self.cells = {cell.id: cell for task in tasks for cell in self._cells_of(task)}
 
     @property
     def audited(self) -> list[str]:
-        """The ids of the tasks on which the judge is checked."""
-        return list(self._probes)
+        """The ids of the tasks on which the judge is checked by all probes."""
+        return list(self._probes)[: self._audit_tasks]
 
     def requests(self) -> Iterator[Request]:
         """Yield one request a cell, the cells of a task next to each other: they share their prompt's beginning."""

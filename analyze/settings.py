@@ -94,8 +94,8 @@ AUDIT_TASKS = Setting(
     "AUDIT_TASKS",
     "30",
     {
-        "en": "tasks on which the judge itself is checked, about 22 questions each; 0: none",
-        "zh": "用于检查评审模型本身的任务数，每个约 22 次提问；0 表示不检查",
+        "en": "tasks on which the judge itself is checked, about 24 questions each; 0: none",
+        "zh": "用于检查评审模型本身的任务数，每个约 24 次提问；0 表示不检查",
     },
 )
 ANALYZE_LANG = Setting(

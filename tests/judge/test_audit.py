@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analyze.judge.audit import CLAIMS, COMMANDS, audit_cells, audited_tasks
+from analyze.judge.audit import CLAIMS, COMMANDS, audit_cells, audit_of, audited_tasks
 from analyze.judge.cells import Cell, cells_of
 from analyze.judge.tasks import Task
 from tests.judge.factory import task
@@ -44,6 +44,13 @@ def test_neither_order_nor_added_tasks_reshuffle_the_audited_ones(
     more = audited_tasks(tasks + [task(task_id=name) for name in sorted(added - ids)], count)
     assert [one for one in more if one.task_id in ids] == [one for one in chosen if one in more]
     assert len([one for one in more if one not in chosen]) <= len(added - ids)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 4])
+def test_twins_are_asked_on_twice_as_many_tasks_as_the_rest(count: int) -> None:
+    asked = audit_of([task(task_id=str(n)) for n in range(6)], count, max_code_chars=1000)
+    twins_only = [probes_of(found) == ["same"] for found in asked.values()]
+    assert (twins_only.count(False), len(asked)) == (count, min(6, 2 * count))
 
 
 def test_a_task_that_rules_decide_whole_is_not_audited() -> None:

@@ -13,7 +13,7 @@ from aiohttp import web
 from analyze import MultiVLLMClient, analyze_task, run_pipeline
 from analyze.errors import ConstraintIgnoredError, UsageError
 from analyze.facts import Facts
-from analyze.judge.audit import CLAIMS, COMMANDS
+from analyze.judge.audit import CLAIMS, COMMANDS, TWINS
 from analyze.judge.tasks import Task
 from analyze.pipeline import DEMO_AUDIT_TASKS, Artefacts
 from analyze.runs.journal import read_outcomes
@@ -128,14 +128,14 @@ def test_the_judge_is_checked_on_the_audited_tasks_and_nothing_is_asked_twice(ru
 
 def test_code_that_differs_in_white_space_is_the_control_of_equals(run: Run) -> None:
     run(audit_tasks=1)
-    (audit,) = [task["audit"] for task in run.lines("per_task.jsonl") if task["audit"]]
-    assert [entry["rival"] for entry in audit if entry["probe"] == "same"] == ["SECRET-COPY"]
+    audits = [task["audit"] for task in run.lines("per_task.jsonl")]
+    assert [entry["rival"] for audit in audits for entry in audit if entry["probe"] == "same"] == ["SECRET-COPY"] * 2
 
 
 def test_repeats_are_sampled_without_a_seed_and_are_different_questions(run: Run) -> None:
     run(audit_tasks=1)
     assert all("seed" not in body for body in run.bodies)
-    assert sorted(body["temperature"] for body in run.bodies) == [0] * (2 * PLAIN + 10) + [0.7] * 12
+    assert sorted(body["temperature"] for body in run.bodies) == [0] * (2 * PLAIN + 10) + [0.7] * (10 + 2 * TWINS)
     asked = [outcome.asked for outcome in read_outcomes(run.out / "journal.jsonl")]
     assert len(set(asked)) == len(asked) == len(run.bodies)
 
@@ -272,9 +272,9 @@ def test_a_probe_without_a_verdict_is_listed_and_costs_no_pair(run: Run) -> None
     assert [(failure["probe"], failure["sample"]) for failure in run.lines("failed.jsonl")] == [
         ("same", 0),
         ("same", 1),
-    ]
+    ] * 2
     counts = run.manifest["counts"]
-    assert (counts["ok"], counts["failed"], counts["cells_failed"]) == (1, 1, 2)
+    assert (counts["ok"], counts["failed"], counts["cells_failed"]) == (0, 2, 4)
 
 
 def test_thinking_is_not_parsed_as_the_reply(run: Run) -> None:
