@@ -64,8 +64,8 @@ log = logging.getLogger(__name__)
 
 SETTINGS = (*settings.ADDRESSES, settings.MODEL, settings.ANALYZE_LANG)
 
-LOOK_FIRST_S = 0.5
-"""Before anything is asked, as much of the input is looked through as can be in this time: 50,000 rows of 1 kB."""
+LOOK_FIRST_S = 0.3
+"""Before anything is asked, as much of the input is looked through as can be in this time: 30,000 rows of 1 kB."""
 
 BYTES_PER_TOKEN = 4
 SHOWN_CHARS = 4000
