@@ -14,7 +14,7 @@ only, never on their order, and swapping target and rival mirrors every number i
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from analyze.facts.records import from_json as facts_from_json
 from analyze.judge.cells import ORDERS, Cell, Order, Probe, Rule, cells_of, is_cut, rule_of
@@ -30,6 +30,10 @@ TieKind = Literal["true", "weak", "conflict"]
 Record = dict[str, Any]
 
 _NOT_ASKED = CellFailure("missing", "not asked yet")
+_SCORES: dict[Order, dict[int, float]] = {
+    "target_first": {digit: (digit - 1) / 4 for digit in range(1, 6)},
+    "rival_first": {digit: 1 - (digit - 1) / 4 for digit in range(1, 6)},
+}
 _RULE_SCORES: dict[Rule, float] = {"target_empty": 0.0, "rival_empty": 1.0, "both_empty": 0.5, "identical": 0.5}
 
 
@@ -50,17 +54,18 @@ def fold_task(
     cells were asked with, None where nothing was cut. `audit` holds the cells that check the judge on this task.
     """
     instances = instances or {}
-    cells = cells_of(task, samples=samples)
+    judged = _judged(cells_of(task, samples=samples), replies, instances)
     measured = {author: values_of(facts_from_json(values)) for author, values in facts.items()}
     rivals = []
     for rival in task.rivals:
-        own = [cell for cell in cells if cell.rival is rival]
-        pair = _pair(task, rival, own, replies)
-        pair["flags"] = _flags(task, rival, own, replies, max_code_chars)
+        own = [one for one in judged if one.cell.rival is rival]
+        pair = _pair(task, rival, own)
+        pair["flags"] = _flags(task, rival, own, max_code_chars)
         pair |= _evidence(task, rival, pair, measured)
-        pair["cells"] = [_cell_record(cell, replies.get(cell.id, _NOT_ASKED), instances) for cell in own]
+        pair["cells"] = [_cell_record(one) for one in own]
         rivals.append(_solution_record(rival, facts) | pair)
     outcomes = [rival["outcome"] for rival in rivals]
+    scores = [rival["score"] for rival in rivals if rival["score"] is not None]
     return {
         "task_id": task.task_id,
         "language": task.language,
@@ -73,15 +78,14 @@ def fold_task(
         "ties": outcomes.count("tie"),
         "losses": outcomes.count("loss"),
         "unscored": outcomes.count("unscored"),
-        "score": _mean([rival["score"] for rival in rivals if rival["score"] is not None]),
-        "audit": _audit(audit, replies, instances),
+        "score": _mean(scores) if scores else None,
+        "audit": _audit(_judged(audit, replies, instances)),
     }
 
 
 def cell_score(digit: int, order: Order) -> float:
     """Return a digit as the target's score, 0 to 1."""
-    shown_first = (digit - 1) / 4
-    return shown_first if order == "target_first" else 1 - shown_first
+    return _SCORES[order][digit]
 
 
 def outcome_of(target_first: float, rival_first: float) -> tuple[Outcome, TieKind | None]:
@@ -98,80 +102,81 @@ def outcome_of(target_first: float, rival_first: float) -> tuple[Outcome, TieKin
             return "tie", "weak"
 
 
-def _pair(task: Task, rival: Solution, cells: Sequence[Cell], replies: Mapping[str, Reply]) -> Record:
-    rule = rule_of(task.target, rival)
+class _Judged(NamedTuple):
+    """A cell, its id, what was answered and by which server."""
+
+    cell: Cell
+    id: str
+    reply: Reply
+    instance: str | None
+
+
+def _judged(cells: Iterable[Cell], replies: Mapping[str, Reply], instances: Mapping[str, str]) -> list[_Judged]:
+    named = [(cell, cell.id) for cell in cells]
+    return [_Judged(cell, name, replies.get(name, _NOT_ASKED), instances.get(name)) for cell, name in named]
+
+
+def _pair(task: Task, rival: Solution, judged: Sequence[_Judged]) -> Record:
+    rule = None if judged else rule_of(task.target, rival)  # what a rule decides has no cells
+    target_first, rival_first = (_verdicts(judged, order) for order in ORDERS)
+    means: tuple[float, ...] = ()
+    dimensions = {}
     if rule is not None:
-        score = _RULE_SCORES[rule]
-        outcome, tie_kind = outcome_of(score, score)
-        return _scored(outcome, tie_kind, score, rule=rule)
-    verdicts = [(cell.order, reply) for cell in cells if isinstance(reply := replies.get(cell.id), Verdict)]
-    said = _said(verdicts)
-    if len(verdicts) < len(cells):
-        return _scored("unscored", None, None) | said
-    means = _order_means((order, verdict.digit) for order, verdict in verdicts)
-    outcome, tie_kind = outcome_of(*means)
-    dimensions = {
-        name: _mean(_order_means((order, verdict.dimensions[name]) for order, verdict in verdicts))
-        for name in DIMENSIONS
-    }
-    return _scored(outcome, tie_kind, _mean(means), dimensions=dimensions) | said
-
-
-def _scored(
-    outcome: Outcome,
-    tie_kind: TieKind | None,
-    score: float | None,
-    *,
-    rule: Rule | None = None,
-    dimensions: Mapping[str, float | None] | None = None,
-) -> Record:
+        means = _RULE_SCORES[rule], _RULE_SCORES[rule]
+    elif len(target_first) + len(rival_first) == len(judged):
+        means = _order_means([one.digit for one in target_first], [one.digit for one in rival_first])
+        for name in DIMENSIONS:
+            digits = [one.dimensions[name] for one in target_first], [one.dimensions[name] for one in rival_first]
+            dimensions[name] = _mean(_order_means(*digits))
+    outcome, tie_kind = outcome_of(*means) if means else ("unscored", None)
     return {
         "outcome": outcome,
         "tie_kind": tie_kind,
         "rule": rule,
-        "score": score,
-        "dimensions": dimensions or {},
-    } | _said([])
-
-
-def _order_means(digits: Iterable[tuple[Order, int]]) -> list[float]:
-    """Return the mean score of each order. Scores are quarters, so sums are exact and 0.5 is met exactly."""
-    scores: dict[Order, list[float]] = {order: [] for order in ORDERS}
-    for order, digit in digits:
-        scores[order].append(cell_score(digit, order))
-    return [sum(values) / len(values) for values in scores.values()]
-
-
-def _said(verdicts: Sequence[tuple[Order, Verdict]]) -> Record:
-    """Return what the verdicts say of either side, each thing once: codes in the order of the list, texts sorted."""
-    return {
-        "issues": {side: _known(verdicts, side) for side in ("target", "rival")},
-        "strengths": {side: sorted(_texts(verdicts, "strengths", side)) for side in ("target", "rival")},
-        "weaknesses": {side: sorted(_texts(verdicts, "weaknesses", side)) for side in ("target", "rival")},
+        "score": _mean(means) if means else None,
+        "dimensions": dimensions,
+        **_said(target_first, rival_first),
     }
 
 
-def _known(verdicts: Sequence[tuple[Order, Verdict]], side: str) -> list[str]:
-    named = _texts(verdicts, "issues", side)
-    return [code for code in ISSUES if code in named]
+def _verdicts(judged: Iterable[_Judged], order: Order) -> list[Verdict]:
+    return [one.reply for one in judged if one.cell.order == order and isinstance(one.reply, Verdict)]
 
 
-def _texts(verdicts: Sequence[tuple[Order, Verdict]], what: str, side: str) -> set[str]:
-    return {text for order, verdict in verdicts for text in getattr(verdict, f"{what}_{_letter(order, side)}")}
+def _order_means(target_first: Sequence[int], rival_first: Sequence[int]) -> tuple[float, float]:
+    """Return the mean score of either order's digits: the sum of (d - 1) / 4, and of 1 - (d - 1) / 4, over their count.
+
+    Digits are summed before they are scaled: the sum is exact, so 0.5 is met exactly.
+    """
+    n, m = len(target_first), len(rival_first)
+    return (sum(target_first) - n) / 4 / n, (5 * m - sum(rival_first)) / 4 / m
 
 
-def _letter(order: Order, side: str) -> str:
-    """Return under which letter the judge saw a side."""
-    return "a" if (order == "target_first") == (side == "target") else "b"
+def _said(target_first: Iterable[Verdict], rival_first: Iterable[Verdict]) -> Record:
+    """Return what the verdicts say of either side, each thing once: codes in the order of the list, texts sorted."""
+    issues: dict[str, set[str]] = {"target": set(), "rival": set()}
+    strengths: dict[str, set[str]] = {"target": set(), "rival": set()}
+    weaknesses: dict[str, set[str]] = {"target": set(), "rival": set()}
+    for a, b, verdicts in (("target", "rival", target_first), ("rival", "target", rival_first)):
+        for verdict in verdicts:
+            issues[a].update(verdict.issues_a)
+            issues[b].update(verdict.issues_b)
+            strengths[a].update(verdict.strengths_a)
+            strengths[b].update(verdict.strengths_b)
+            weaknesses[a].update(verdict.weaknesses_a)
+            weaknesses[b].update(verdict.weaknesses_b)
+    return {
+        "issues": {side: [code for code in ISSUES if code in named] for side, named in issues.items()},
+        "strengths": {side: sorted(texts) for side, texts in strengths.items()},
+        "weaknesses": {side: sorted(texts) for side, texts in weaknesses.items()},
+    }
 
 
-def _flags(
-    task: Task, rival: Solution, cells: Sequence[Cell], replies: Mapping[str, Reply], max_code_chars: int | None
-) -> list[str]:
+def _flags(task: Task, rival: Solution, judged: Sequence[_Judged], max_code_chars: int | None) -> list[str]:
     flags = []
-    if any(isinstance(reply := replies.get(cell.id), Verdict) and reply.contradictory for cell in cells):
+    if any(isinstance(one.reply, Verdict) and one.reply.contradictory for one in judged):
         flags.append("contradictory")
-    if cells and max_code_chars is not None and is_cut(task.target, rival, max_code_chars):
+    if judged and max_code_chars is not None and is_cut(task.target, rival, max_code_chars):
         flags.append("code_cut")
     return flags
 
@@ -184,17 +189,17 @@ def _evidence(task: Task, rival: Solution, pair: Record, measured: Mapping[str, 
     return held_against_facts(pair["dimensions"], of_target, of_rival)
 
 
-def _audit(cells: Sequence[Cell], replies: Mapping[str, Reply], instances: Mapping[str, str]) -> list[Record]:
+def _audit(judged: Iterable[_Judged]) -> list[Record]:
     """Return one entry a probe, in the order in which the cells are given."""
-    probes: dict[tuple[Probe, str], list[Cell]] = {}
-    for cell in cells:
-        probes.setdefault((cell.probe, cell.rival.author), []).append(cell)
+    probes: dict[tuple[Probe, str], list[_Judged]] = {}
+    for one in judged:
+        probes.setdefault((one.cell.probe, one.cell.rival.author), []).append(one)
     return [
         {
             "probe": probe,
             "rival": rival,
-            "edited": own[0].edited,
-            "cells": [_cell_record(cell, replies.get(cell.id, _NOT_ASKED), instances) for cell in own],
+            "edited": own[0].cell.edited,
+            "cells": [_cell_record(one) for one in own],
         }
         for (probe, rival), own in probes.items()
     ]
@@ -209,28 +214,32 @@ def _solution_record(solution: Solution, facts: Mapping[str, Mapping[str, Any]])
     }
 
 
-def _cell_record(cell: Cell, reply: Reply, instances: Mapping[str, str]) -> Record:
+def _cell_record(judged: _Judged) -> Record:
+    cell, name, reply, instance = judged
     record: Record = {
-        "id": cell.id,
+        "id": name,
         "order": cell.order,
         "sample": cell.sample,
         "status": "failed" if isinstance(reply, CellFailure) else "ok",
-        "instance": instances.get(cell.id),
+        "instance": instance,
     }
     if isinstance(reply, CellFailure):
         failure = {"kind": reply.kind, "message": reply.message}
         return record | {"digit": None, "score": None, "dimensions": {}, "failure": failure}
+    scores = _SCORES[cell.order]
+    analyses = reply.analysis_a, reply.analysis_b
+    of_target, of_rival = analyses if cell.order == "target_first" else reversed(analyses)
     return record | {
         "digit": reply.digit,
-        "score": cell_score(reply.digit, cell.order),
-        "dimensions": {name: cell_score(digit, cell.order) for name, digit in reply.dimensions.items()},
+        "score": scores[reply.digit],
+        "dimensions": {name: scores[digit] for name, digit in reply.dimensions.items()},
         "reason": reply.reason,
         "requirements": list(reply.requirements),
-        "analysis": {side: getattr(reply, f"analysis_{_letter(cell.order, side)}") for side in ("target", "rival")},
+        "analysis": {"target": of_target, "rival": of_rival},
         "evidence": dict(reply.evidence),
         "failure": None,
     }
 
 
-def _mean(values: Sequence[float]) -> float | None:
-    return sum(values) / len(values) if values else None
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

@@ -55,7 +55,7 @@ class Verdict:
     @property
     def contradictory(self) -> bool:
         """The overall verdict names one side, the mean of the dimensions the other. Equal contradicts nothing."""
-        lean = sum(digit - 3 for digit in self.dimensions.values())
+        lean = sum(self.dimensions.values()) - 3 * len(self.dimensions)
         return lean * (self.digit - 3) < 0
 
 
