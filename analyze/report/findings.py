@@ -10,15 +10,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from analyze.report.numbers import mean, percent, percent_span, score, score_span
+from analyze.report.numbers import mean, percent, percent_span, probability, score, score_span
 from analyze.report.reading import Record
 from analyze.report.words import judged
 
 if TYPE_CHECKING:
     from analyze.stats.intervals import Estimate
-    from analyze.stats.summary import Summary
+    from analyze.stats.summary import Result, Summary
 
 Texts = Mapping[str, str]
+
+_MOST_P = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +46,48 @@ def subject(summary: Summary, t: Texts) -> str:
 
 
 def answer(summary: Summary, t: Texts) -> Answer:
-    """Say which side the interval of the overall win rate leaves no doubt about, if any."""
-    rate = summary.overall.win_rate
+    """Say which side the overall result leaves no doubt about, if any: see `_side`."""
+    overall = summary.overall
+    rate = overall.win_rate
     if rate.value is None:
         detail = t["answer_detail_none"].format(pairs=summary.pairs, tasks=summary.tasks)
         return Answer("none", t["answer_none"], detail, None)
-    side: Literal["better", "worse", "equal"] = "equal"
-    if rate.low is not None and rate.high is not None:
-        side = "better" if rate.low > 0.5 else "worse" if rate.high < 0.5 else "equal"
+    side = _side(overall)
     detail = t["answer_detail"].format(
         rate=percent(rate.value), interval=percent_span(rate), pairs=rate.n, tasks=summary.tasks
     )
+    if side == "equal" and _interval_side(rate):
+        detail += t["gap"] + _unconfirmed(overall, t)
     return Answer(
         side, t[f"answer_{side}"].format(target=target_name(summary, t)), detail, _coverage_warning(summary, t)
     )
+
+
+def _side(result: Result) -> Literal["better", "worse", "equal"]:
+    """Return the side that the interval of the win rate and the sign-flip test of the graded score both name.
+
+    The interval alone is not enough: 4 wins on 4 tasks have one of 51 to 100 %, but come by chance in 1 of 8 runs.
+    """
+    sure = result.p_value is not None and result.p_value <= _MOST_P
+    sign = _interval_side(result.win_rate)
+    if not (sure and sign and result.score.value is not None and (result.score.value - 0.5) * sign > 0):
+        return "equal"
+    return "better" if sign > 0 else "worse"
+
+
+def _interval_side(rate: Estimate) -> int:
+    """Return 1 for an interval above one half, -1 for one below, 0 for one that has it or none."""
+    if rate.low is None or rate.high is None:
+        return 0
+    return (rate.low > 0.5) - (rate.high < 0.5)
+
+
+def _unconfirmed(result: Result, t: Texts) -> str:
+    """Say why no side is named where the interval of the win rate would name one."""
+    least_p = 2.0 ** (1 - result.clusters)  # of the test on so many tasks, all to one side: 0.06 on 5, 0.03 on 6
+    if least_p > _MOST_P:
+        return t["answer_too_few"].format(n=result.clusters, p=probability(least_p))
+    return t["answer_unconfirmed"].format(score=score(result.score.value), p=probability(result.p_value))
 
 
 def _coverage_warning(summary: Summary, t: Texts) -> str | None:

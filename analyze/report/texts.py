@@ -39,6 +39,7 @@ _EN: Final[dict[str, str]] = {
     "flag_insufficient": "too little judged",
     "flag_few": "few tasks: {n}",
     "joint": "; ",
+    "gap": " ",
     "list_joint": ", ",
     "colon": ": ",
     "stop": ".",
@@ -52,6 +53,10 @@ _EN: Final[dict[str, str]] = {
     "answer_detail": "It wins {rate} of its comparisons, 95% interval {interval}, a tie counting half: "
     "{pairs} comparisons on {tasks} tasks.",
     "answer_detail_none": "{pairs} comparisons on {tasks} tasks were planned; none has verdicts from both orders.",
+    "answer_too_few": "The interval leaves out 50%, but {n} tasks are too few to name a side: were all of them to go "
+    "one way, the sign-flip test would still have p = {p}.",
+    "answer_unconfirmed": "The interval leaves out 50%, but the sign-flip test over tasks does not confirm a side: "
+    "graded score {score}, p = {p}.",
     "answer_coverage": "Only {coverage} of the comparisons could be judged: whatever the others would have said, "
     "the graded score lies between {low} and {high}.",
     "win_rate": "Win rate",
@@ -408,6 +413,7 @@ _ZH: Final[dict[str, str]] = {
     "flag_insufficient": "判定不足",
     "flag_few": "任务较少：{n}",
     "joint": "；",
+    "gap": "",
     "list_joint": "、",
     "colon": "：",
     "stop": "。",
@@ -420,6 +426,9 @@ _ZH: Final[dict[str, str]] = {
     "answer_none": "没有任何可用的判定，因此没有结论",
     "answer_detail": "在 {tasks} 个任务、{pairs} 次比较中，胜率为 {rate}，95% 区间 {interval}，平局按一半计。",
     "answer_detail_none": "计划了 {tasks} 个任务、{pairs} 次比较，没有一次在两种顺序下都得到判定。",
+    "answer_too_few": "区间虽不含 50%，但 {n} 个任务太少，不足以分出高下："
+    "即使全都偏向同一方，符号翻转检验也只有 p = {p}。",
+    "answer_unconfirmed": "区间虽不含 50%，但以任务为单位的符号翻转检验没有印证：分级得分 {score}，p = {p}。",
     "answer_coverage": "只有 {coverage} 的比较得到判定：无论其余结果如何，分级得分必在 {low} 与 {high} 之间。",
     "win_rate": "胜率",
     "win_rate_label": "点与 95% 区间：目标总体及对各对手的胜率，参考线在 50%。",

@@ -52,6 +52,24 @@ def test_the_answer_takes_a_side_only_where_the_interval_does(values: list[float
     assert said.side == side
 
 
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_four_of_four_tasks_name_no_side_and_say_why(value: float):
+    said = answer(summarise(judged([value] * 4)), EN)
+    assert (said.side, said.headline) == ("equal", "No clear difference between model-a and its rivals")
+    assert "4 tasks are too few to name a side" in said.detail and said.detail.endswith("p = 0.125.")
+
+
+@pytest.mark.parametrize(("count", "side"), [(5, "equal"), (6, "better")])
+def test_six_tasks_won_are_the_fewest_that_name_a_side(count: int, side: str):
+    assert answer(summarise(judged([1.0] * count)), EN).side == side
+
+
+def test_a_side_that_the_test_of_the_score_does_not_confirm_is_not_named():
+    said = answer(summarise(judged([0.75] * 16 + [0.0] * 4)), EN)
+    assert said.side == "equal"
+    assert said.detail.endswith("does not confirm a side: graded score 0.60, p = 0.218.")
+
+
 def test_the_answer_names_rate_interval_and_what_it_rests_on():
     said = answer(summarise(judged([1.0] * 15 + [0.0] * 5)), EN)
     assert said.headline == "model-a does better than its rivals"
