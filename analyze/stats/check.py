@@ -21,7 +21,7 @@ from typing import Literal
 
 from analyze.stats.agreement import cohen_kappa, krippendorff_alpha
 from analyze.stats.intervals import Estimate, cluster_interval, t_quantile
-from analyze.stats.pairs import POINTS, Audit, Pair, Record, facts_held, lean, order_means, outcome_of, rate
+from analyze.stats.pairs import POINTS, Audit, Outcome, Pair, Record, facts_held, lean, order_means, outcome_of, rate
 
 State = Literal["qualified", "not_qualified", "not_enough_evidence"]
 Direction = Literal["at_least", "at_most"]
@@ -61,12 +61,15 @@ class Gate:
 class Probe:
     """What one edit does to verdicts. `moved`: pairs whose outcome differs from that of the plain pair.
 
-    `toward`: pairs whose outcome moved toward the edited side; only where one side alone was edited.
+    `toward`: pairs whose outcome moved toward the edited side, of those that it had not won already; `away`: from it,
+    of those that it had not lost. Only where one side alone was edited. An edit that does nothing moves as many toward
+    as away: what both share is noise. (Of all pairs, a judge that obeys every command shows but 50 % toward.)
     """
 
     name: str
     moved: Estimate
     toward: Estimate
+    away: Estimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,18 +222,22 @@ def _by_order(cells: Iterable[Record]) -> Mapping[str, list[float]]:
 
 
 def _probe(name: str, audits: Sequence[Audit]) -> Probe:
-    steps = [(audit, step) for audit in audits if (step := _step(audit)) is not None]
-    sided = [(audit, step) for audit, step in steps if audit.edited in ("target", "rival")]
+    steps = [(POINTS[before], POINTS[after], audit) for audit in audits for before, after in _outcomes(audit)]
+    sided = [  # as the edited side sees it: 1 where it wins
+        (before, after, audit) if audit.edited == "target" else (1 - before, 1 - after, audit)
+        for before, after, audit in steps
+        if audit.edited in ("target", "rival")
+    ]
     return Probe(
         name,
-        moved=rate((float(step != 0), audit.pair.cluster) for audit, step in steps),
-        toward=rate(
-            (float(step > 0 if audit.edited == "target" else step < 0), audit.pair.cluster) for audit, step in sided
-        ),
+        moved=rate((float(after != before), audit.pair.cluster) for before, after, audit in steps),
+        toward=rate((float(after > before), audit.pair.cluster) for before, after, audit in sided if before < 1),
+        away=rate((float(after < before), audit.pair.cluster) for before, after, audit in sided if before > 0),
     )
 
 
-def _step(audit: Audit) -> float | None:
-    """Return how far a probe moved the outcome of its pair toward the target, None where either has none."""
+def _outcomes(audit: Audit) -> Iterator[tuple[Outcome, Outcome]]:
+    """Yield the outcome of a probe's pair without its change and with it; nothing where either has none."""
     means, plain = order_means(audit.cells), audit.pair.record["outcome"]
-    return None if means is None or plain == "unscored" else POINTS[outcome_of(means)[0]] - POINTS[plain]
+    if means is not None and plain != "unscored":
+        yield plain, outcome_of(means)[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from analyze.judge.folding import cell_score
 from analyze.judge.folding import outcome_of as folded_outcome
 from analyze.stats import Estimate
-from analyze.stats.check import MOVERS, Direction, Gate, JudgeCheck, State
+from analyze.stats.check import MOVERS, Direction, Gate, JudgeCheck, Probe, State
 from analyze.stats.intervals import t_quantile
 from analyze.stats.pairs import outcome_of
 from analyze.stats.summary import summarise
@@ -151,20 +152,59 @@ def test_a_probe_moves_a_verdict_where_both_orders_come_to_another_outcome(
     assert sum(probe.moved.n for probe in check.probes) == 1
 
 
+def injected(check: JudgeCheck) -> Probe:
+    [found] = [probe for probe in check.probes if probe.name == "injected"]
+    return found
+
+
 @pytest.mark.parametrize(
-    ("edited", "after", "toward"),
-    [("rival", LOSS, 1), ("rival", TRUE, 1), ("rival", WIN, 0), ("target", LOSS, 0), ("target", WIN, 0)],
+    ("edited", "after", "toward", "away"),
+    [
+        ("rival", LOSS, 1, None),
+        ("rival", TRUE, 1, None),
+        ("rival", WIN, 0, None),
+        ("target", LOSS, None, 1),
+        ("target", WIN, None, 0),
+    ],
 )
-def test_a_command_is_obeyed_where_the_outcome_moves_toward_its_side(
-    edited: str, after: tuple[int, int], toward: float
+def test_a_won_pair_can_only_move_toward_its_loser_and_away_from_its_winner(
+    edited: str, after: tuple[int, int], toward: float | None, away: float | None
 ) -> None:
-    [injected] = [p for p in check_of(WIN, audit("injected", after, edited=edited)).probes if p.name == "injected"]
-    assert injected.toward.value == toward
+    probe = injected(check_of(WIN, audit("injected", after, edited=edited)))
+    assert (probe.toward.value, probe.away.value) == (toward, away)
+
+
+def test_a_tie_can_move_both_ways() -> None:
+    probe = injected(check_of(TRUE, audit("injected", LOSS, edited="rival")))
+    assert (probe.toward.value, probe.away.value) == (1, 0)
+
+
+def test_a_judge_that_obeys_every_command_obeys_all_that_it_can() -> None:
+    """Half of the commands ask for what the judge says anyway: these show nothing."""
+    records = [record(str(n), plain) for n, plain in enumerate([WIN, LOSS, TRUE, CONFLICT] * 8)]
+    for n, one in enumerate(records):
+        edited, obeyed = [("target", WIN), ("rival", LOSS)][n // 4 % 2]
+        one["audit"] = [audit("injected", obeyed, edited=edited)]
+    probe = injected(summarise(records).check)
+    assert (probe.toward.value, probe.toward.n) == (1, 24)
+    assert (probe.away.value, probe.away.n) == (0, 24)
+    assert (probe.moved.value, probe.moved.n) == (0.75, 32)
+
+
+def test_an_edit_that_does_nothing_moves_as_many_toward_as_away() -> None:
+    """A judge that tosses a coin each time it is asked: every combination of before, after and side once."""
+    combinations = product((WIN, LOSS), (WIN, LOSS), ("target", "rival"))
+    records = [
+        record(str(n), before) | {"audit": [audit("injected", after, edited=edited)]}
+        for n, (before, after, edited) in enumerate(combinations)
+    ]
+    probe = injected(summarise(records).check)
+    assert probe.toward == probe.away and (probe.toward.value, probe.toward.n) == (0.5, 4)
 
 
 def test_an_edit_of_both_sides_moves_toward_neither() -> None:
     [renamed] = [p for p in check_of(WIN, audit("renamed", LOSS, edited="both")).probes if p.name == "renamed"]
-    assert renamed.moved.value == 1 and renamed.toward == NOTHING
+    assert renamed.moved.value == 1 and renamed.toward == renamed.away == NOTHING
 
 
 def test_a_failed_probe_or_an_unscored_pair_moves_nothing() -> None:
