@@ -19,7 +19,7 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """The records of one run folder: `run` is the manifest, the lists are in the order of their files."""
+    """The records of one run folder: `run` is the manifest; tasks are by id, the others in the order of their files."""
 
     folder: Path
     run: Record
@@ -43,7 +43,8 @@ def read_run(folder: Path) -> Recorded:
     return Recorded(
         folder=folder,
         run=_object(manifest.read_bytes(), manifest, None) if manifest.exists() else {},
-        tasks=list(_lines(folder / "per_task.jsonl")),
+        # Sorted: links lead to the first task that has something, and a run that was continued wrote in another order.
+        tasks=sorted(_lines(folder / "per_task.jsonl"), key=lambda task: str(task.get("task_id"))),
         failed=list(_lines(folder / "failed.jsonl")),
         rejects=list(_lines(folder / "rejects.jsonl")),
     )

@@ -91,6 +91,15 @@ def test_building_twice_gives_the_same_bytes(tmp_path: Path, lang: Lang):
     assert first == second
 
 
+def test_rows_in_another_order_give_the_same_bytes(tmp_path: Path):
+    folder = factory.run_of(tmp_path / "run")
+    first = {name: path.read_bytes() for name, path in build_report(folder, lang="en").items()}
+    rows = (folder / "per_task.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    (folder / "per_task.jsonl").write_text("".join(random.Random(3).sample(rows, len(rows))), encoding="utf-8")
+    again = {name: path.read_bytes() for name, path in build_report(folder, lang="en").items()}
+    assert [name for name, data in first.items() if again[name] != data] == []
+
+
 def test_another_process_gives_the_same_bytes(tmp_path: Path):
     import subprocess
     import sys
