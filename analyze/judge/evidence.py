@@ -35,7 +35,7 @@ def held_against_facts(dimensions: Mapping[str, float], target: Values, rival: V
         if score == 0.5:
             continue
         points = {measure.name: measure.points(target, rival) for measure in _MEASURES_OF[dimension]}
-        agreement = _sign(score - 0.5) * _sign(sum(points.values()))
+        agreement = (score - 0.5) * sum(points.values())
         if agreement > 0:
             confirmed.append(dimension)
         elif agreement < 0:
@@ -43,7 +43,3 @@ def held_against_facts(dimensions: Mapping[str, float], target: Values, rival: V
             facts = [{"name": name, "target": target[name], "rival": rival[name]} for name in against]
             contradicted[dimension] = {"verdict": score, "facts": facts}
     return {"confirmed": confirmed, "contradicted": contradicted}
-
-
-def _sign(number: float) -> int:
-    return (number > 0) - (number < 0)
