@@ -36,7 +36,7 @@ MAX_CODE_CHARS = 6000
 """Longer solutions are cut, both at the same place: two of 6,000 characters are about 4,000 tokens of 8,192."""
 
 Analysis = dict[str, Any]
-TaskFacts = Mapping[str, Facts]  # code → its facts
+TaskFacts = Mapping[tuple[str, str], Facts]  # code and language → its facts
 
 
 class Judge:
@@ -74,7 +74,7 @@ class Judge:
             yield fold_task(
                 task,
                 {row: _reply(outcome) for row, outcome in answered.items()},
-                {s.author: to_json_facts(facts[s.code]) for s in (task.target, *task.rivals)},
+                {s.author: to_json_facts(facts[s.code, task.language]) for s in (task.target, *task.rivals)},
                 max_code_chars=MAX_CODE_CHARS,
                 instances={row: outcome.instance for row, outcome in answered.items() if outcome.instance},
                 audit=self._probes.get(task.task_id, ()),
@@ -86,8 +86,8 @@ class Judge:
 
 def facts_of(tasks: Sequence[Task]) -> TaskFacts:
     """Measure every solution once. Takes seconds for some hundred of them; runs the analysers, never the code."""
-    codes = {s.code: task.language for task in tasks for s in (task.target, *task.rivals)}
-    return dict(zip(codes, measure_many(list(codes.items())), strict=True))
+    codes = dict.fromkeys((s.code, task.language) for task in tasks for s in (task.target, *task.rivals))
+    return dict(zip(codes, measure_many(list(codes)), strict=True))
 
 
 class MeasuredAsker(OneLane):
@@ -100,7 +100,8 @@ class MeasuredAsker(OneLane):
     async def ask(self, request: Request, lane: Hashable = None, *, fate: Fate | None = None) -> Outcome:
         cell = self._judge.cells[request.id]
         first, second = cell.first, cell.second
-        reply = measured_reply(first, second, self._facts[first.code], self._facts[second.code], lang=self._lang)
+        facts_a, facts_b = (self._facts[shown.code, cell.task.language] for shown in (first, second))
+        reply = measured_reply(first, second, facts_a, facts_b, lang=self._lang)
         message = {"role": "assistant", "content": to_json(reply).decode()}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
         body = {"object": "chat.completion", "model": "measured", "choices": [choice]}

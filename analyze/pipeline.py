@@ -420,6 +420,8 @@ class Pipeline:
         self._say("step4")
         summary = summarise(analyses)
         rate, order = summary.overall.win_rate, summary.check.order_agreement
+        if self._engine != "measured":
+            self._say(f"judge_{summary.check.state}")
         if rate.value is None:
             self._say("no_rate")
         else:

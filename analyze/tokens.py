@@ -109,8 +109,8 @@ async def _control_tokens(post: Post, model: str | None) -> set[str]:
             break  # others have nothing to say to it
         found.update(word for word in words if _LOOKS_LIKE_CONTROL.fullmatch(word) and not _HTML_TAG.fullmatch(word))
         first += count
-    if not first:
-        raise _CannotTell
+    if not first or await post("/detokenize", {"model": model, "tokens": line_end}) is None:
+        raise _CannotTell  # it has nothing to say to any number any more
     return found
 
 

@@ -22,6 +22,8 @@ import pytest
 from analyze import MultiVLLMClient, analyze_task, analyze_tasks_concurrent, analyze_tasks_parallel, run_pipeline
 from analyze.errors import InputError, MixedRunError
 from analyze.judge.labels import DIMENSIONS
+from analyze.judge.tasks import task_from_json
+from analyze.per_task import Judge, facts_of
 from analyze.runs.journal import read_outcomes
 from tests.fake_vllm import FakeVLLM, chat_reply, free_port
 
@@ -293,6 +295,20 @@ def test_code_that_holds_a_control_token_of_the_served_model_is_never_sent(serve
     for server in served.servers:
         server.control_tokens = ["<|im_end|>"]
     assert served.run().returncode == 0
+
+
+def test_whether_the_judge_may_be_believed_is_said_before_any_result(served):
+    """This one always answers 4: it prefers what it sees first."""
+    said = served.run().stdout
+    assert said.index("the judge is not qualified") < said.index("win rate")
+
+
+def test_the_same_code_in_two_languages_is_measured_in_each(measured):
+    row = lines(measured.input)[0]
+    tasks = [task_from_json(row | {"task_id": language, "language": language}) for language in ("python", "ruby")]
+    folded = [list(Judge(order, lang="en").fold({}, facts_of(order))) for order in (tasks, tasks[::-1])]
+    assert folded[0] == folded[1][::-1]
+    assert folded[0][0]["target"]["facts"] != folded[0][1]["target"]["facts"]
 
 
 def test_two_runs_at_once_on_one_folder_are_one_too_many(served):

@@ -117,7 +117,10 @@ def task_from_json(value: object, *, target_author: str | None = None) -> Task:
         target=target,
         rivals=tuple(rivals),
     )
-    return task if task.task_id else replace(task, task_id=_content_id(task))
+    if task.task_id:
+        return task
+    name = _content_id(task)
+    return replace(task, task_id=name, group_id=task.group_id or name)  # copies of a line are one observation
 
 
 def task_to_json(task: Task) -> dict[str, Any]:

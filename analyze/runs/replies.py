@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from analyze.errors import ConstraintIgnoredError
+from analyze.inert import inert
 from analyze.records import Answer, Body, Failure, FailureKind, Outcome, Request, from_json, to_json
 
 RAW_SHOWN = 300
@@ -32,12 +33,15 @@ async def ask_checked(ask: Callable[[Request], Awaitable[Outcome]], check: Reply
 
 
 def _again(request: Request, outcome: Outcome) -> Request | None:
-    """Return the request that says what was wrong with its first answer; None where nothing was, or it is no chat."""
+    """Return the request that says what was wrong with its first answer; None where nothing was, or it is no chat.
+
+    What the model said may repeat what it was shown: it comes back as text, never as control tokens.
+    """
     messages = request.body.get("messages")
     if isinstance(outcome, Answer) or outcome.kind != "schema" or not isinstance(messages, list):
         return None
-    reply = {"role": "assistant", "content": (outcome.raw or "")[:RAW_TOLD]}
-    wish = {"role": "user", "content": ONCE_MORE.format(problem=outcome.message)}
+    reply = {"role": "assistant", "content": inert((outcome.raw or "")[:RAW_TOLD])}
+    wish = {"role": "user", "content": ONCE_MORE.format(problem=inert(outcome.message))}
     return request._replace(body={**request.body, "messages": [*messages, reply, wish]})
 
 

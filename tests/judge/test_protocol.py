@@ -51,8 +51,8 @@ def only_the_protocol(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("analyze.report.build_pages", lambda out, **options: {"report": out / "report.html"})
 
 
-def all_codes(tasks: Sequence[Task]) -> list[str]:
-    return [solution.code for task in tasks for solution in (task.target, *task.rivals)]
+def all_codes(tasks: Sequence[Task]) -> list[tuple[str, str]]:
+    return [(solution.code, task.language) for task in tasks for solution in (task.target, *task.rivals)]
 
 
 class Run:

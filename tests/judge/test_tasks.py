@@ -118,6 +118,7 @@ def test_tasks_without_id_are_named_by_content_and_copies_are_numbered(tmp_path:
     assert len(first.task_id) == 16 and int(first.task_id, 16)
     assert copy.task_id == f"{first.task_id}-2"
     assert other.task_id not in (first.task_id, copy.task_id)
+    assert first.group_id == copy.group_id != other.group_id, "copies are one observation"
 
 
 @pytest.mark.parametrize("text", ["{", "[{}]", "{'a': 1}", "NULL", "[" * 100_000, "9" * 5000 + "x"])
