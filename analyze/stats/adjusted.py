@@ -5,45 +5,43 @@ Never the headline: both rest on more than was seen. Knows pairs; the arithmetic
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 from analyze.stats.calibration import Counted, corrected_rate
 from analyze.stats.intervals import Estimate
 from analyze.stats.models import Sensitivity, length_sensitivity
-from analyze.stats.pairs import Pair, lean
+from analyze.stats.pairs import Pair, correct_side, passing_side
 
-CORRECTNESS = "correctness"
 MOST_NUMBERS = 20_000_000
 """Of the model's design, verdicts x rivals: 160 MB. Beyond that there is no model."""
+
+_Said = tuple[int, Hashable]
+"""The side that is called more correct, 1 the target, -1 the rival, and the pair's cluster."""
 
 
 def corrected_correctness(pairs: Sequence[Pair]) -> Estimate | None:
     """Return how often the target is the more correct one, of the pairs in which one is, corrected for the judge.
 
     The judge is known from pairs with exactly one passed test result. Asked for are these and the pairs whose results
-    are not both recorded, as far as its verdict on correctness takes a side; pairs of equal results have no such one.
-    A task, or a group of them, counts as one trial. None without labels on both sides, or without a verdict.
+    are not both recorded, as far as its verdicts on correctness take a side, the same in both orders; pairs of equal
+    results have no such one. A task, or a group of them, counts as one trial. None without labels on both sides, or
+    without a verdict.
     """
-    said: dict[int | None, list[Pair]] = {1: [], -1: [], None: []}
+    said: dict[int | None, list[_Said]] = {1: [], -1: [], None: []}
     for pair in pairs:
-        if pair.record["dimensions"].get(CORRECTNESS, 0.5) != 0.5 and (truth := _truth(pair)) != 0:
-            said[truth].append(pair)
+        passed = passing_side(pair)
+        if passed != 0 and (side := correct_side(pair)):
+            said[passed].append((side, pair.cluster))
     if not said[1] or not said[-1]:
         return None
-    every = [pair for them in said.values() for pair in them]
+    every = [one for them in said.values() for one in them]
     return corrected_rate(_counted(every, 1), _counted(said[1], 1), _counted(said[-1], -1))
 
 
-def _truth(pair: Pair) -> int | None:
-    """Return which side alone passed its tests: 1 the target, -1 the rival, 0 neither alone, None if not recorded."""
-    passed, rival_passed = pair.target.get("passed"), pair.record.get("passed")
-    return None if passed is None or rival_passed is None else int(passed) - int(rival_passed)
-
-
-def _counted(pairs: Sequence[Pair], side: int) -> Counted:
-    """Return how often verdicts on correctness name a side, of as many trials as there are clusters."""
-    trials = len({pair.cluster for pair in pairs})
-    return sum(lean(pair.record["dimensions"][CORRECTNESS]) == side for pair in pairs) / len(pairs) * trials, trials
+def _counted(said: Sequence[_Said], named: int) -> Counted:
+    """Return how often a side is named, of as many trials as there are clusters."""
+    trials = len({cluster for _, cluster in said})
+    return sum(side == named for side, _ in said) / len(said) * trials, trials
 
 
 def sensitivity(pairs: Sequence[Pair]) -> Sensitivity | None:

@@ -21,7 +21,20 @@ from typing import Literal
 
 from analyze.stats.agreement import cohen_kappa, krippendorff_alpha
 from analyze.stats.intervals import Estimate, cluster_interval, t_quantile
-from analyze.stats.pairs import POINTS, Audit, Outcome, Pair, Record, facts_held, lean, order_means, outcome_of, rate
+from analyze.stats.pairs import (
+    POINTS,
+    Audit,
+    Outcome,
+    Pair,
+    Record,
+    correct_side,
+    facts_held,
+    lean,
+    order_means,
+    outcome_of,
+    passing_side,
+    rate,
+)
 
 State = Literal["qualified", "not_qualified", "not_enough_evidence"]
 Direction = Literal["at_least", "at_most"]
@@ -79,7 +92,8 @@ class JudgeCheck:
     `order_agreement`: pairs whose two orders name the same side, or equal. `order_kappa`: the same beyond chance.
     `first_pick_share`: among verdicts that take a side, those for the solution shown first; 0.5 is no position bias.
     `passed_accuracy`: among pairs with exactly one passed test result, those whose correctness verdict names that
-    side; "equal" is no hit. `same_decisive`: verdicts on a solution against itself that take a side.
+    side in both orders; "equal", or a side in one order only, is no hit.
+    `same_decisive`: verdicts on a solution against itself that take a side.
     `repeat_flips`: how often two verdicts on the same pair in the same order, sampled, take different sides;
     `repeat_alpha`: how much such verdicts agree beyond chance, on their five ordered levels.
     `facts_agreement`: where a dimension's verdict and measured facts both take a side, how often it is the same.
@@ -188,11 +202,9 @@ def _cut(estimate: Estimate) -> Estimate:
 
 
 def _passed_hit(pair: Pair) -> tuple[float, Hashable] | None:
-    passed, rival_passed = pair.target.get("passed"), pair.record.get("passed")
-    correctness = pair.record["dimensions"].get("correctness")
-    if correctness is None or passed is None or rival_passed is None or passed == rival_passed:
-        return None
-    return float(lean(correctness) == (1 if passed else -1)), pair.cluster
+    passed = passing_side(pair)
+    said = correct_side(pair) if passed else None
+    return None if said is None else (float(said == passed), pair.cluster)
 
 
 def _same_decisive(audits: Iterable[Audit]) -> Iterator[tuple[float, Hashable]]:

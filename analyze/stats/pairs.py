@@ -26,6 +26,9 @@ Record = Mapping[str, Any]
 POINTS: dict[str, float] = {"win": 1.0, "tie": 0.5, "loss": 0.0}
 """What an outcome counts in a win rate."""
 
+CORRECTNESS = "correctness"
+_SIDES: dict[Outcome, int] = {"win": 1, "tie": 0, "loss": -1}
+
 
 @dataclass(frozen=True, slots=True)
 class Pair:
@@ -134,6 +137,24 @@ def _by_order(cells: Sequence[Record]) -> tuple[list[Record], list[Record]] | No
     first = [cell for cell in cells if cell["order"] == "target_first"]
     second = [cell for cell in cells if cell["order"] != "target_first"]
     return (first, second) if first and second else None
+
+
+def correct_side(pair: Pair) -> int | None:
+    """Return which side both orders call more correct: 1 the target, -1 the rival, 0 neither; None if not judged.
+
+    Not the mean of both orders: a judge that always prefers what is shown first, a little more so where that is right,
+    leans to the right side in the mean of every pair, and knows nothing.
+    """
+    if CORRECTNESS not in pair.record["dimensions"]:
+        return None
+    means = dimension_means(pair.cells, [CORRECTNESS])
+    return None if means is None else _SIDES[outcome_of(means[0])[0]]
+
+
+def passing_side(pair: Pair) -> int | None:
+    """Return which side alone passed its tests: 1 the target, -1 the rival, 0 neither alone, None if not recorded."""
+    passed, rival_passed = pair.target.get("passed"), pair.record.get("passed")
+    return None if passed is None or rival_passed is None else int(passed) - int(rival_passed)
 
 
 def facts_held(pair: Pair) -> list[tuple[str, float]]:

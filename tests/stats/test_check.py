@@ -118,6 +118,20 @@ def test_without_test_results_nothing_is_known_of_correctness() -> None:
     assert states(check_of(WIN, tasks=60))["passed_accuracy"] == "not_enough_evidence"
 
 
+@pytest.mark.parametrize("pair", [TRUE, (4, 3), (5, 4), (5, 5), (5, 3), LOSS])
+def test_a_judge_is_right_only_where_both_orders_name_the_side_that_passed(pair: tuple[int, int]) -> None:
+    check = passed(pair, 60)
+    assert check.passed_accuracy.value == 0
+    assert states(check)["passed_accuracy"] == "not_qualified"
+
+
+def test_a_judge_that_always_takes_the_first_is_never_right_however_it_leans() -> None:
+    """It says 5 where the first is right and 4 where it is not: the mean of both orders leans to the right side."""
+    check = passed((5, 4), 60)
+    assert check.order_agreement.value == check.passed_accuracy.value == 0
+    assert states(check)["passed_accuracy"] == check.state == "not_qualified"
+
+
 def test_nothing_judged_is_no_verdict_on_the_judge() -> None:
     for records in ([], [record("a", (None, None))]):
         assert summarise(records).check.state == "not_enough_evidence"

@@ -181,6 +181,16 @@ def test_correctness_is_corrected_for_a_judge_whose_errors_are_known() -> None:
     assert corrected and corrected.n == 40 and corrected.value == pytest.approx((33 / 40 - 0.3) / 0.7)
 
 
+def test_orders_that_contradict_each_other_say_nothing_of_what_is_correct() -> None:
+    """The mean of a contradiction (5, 4), or of a doubt (4, 3), leans to the target; neither is its verdict."""
+    plain = [labelled(f"r{n}", WIN, True, False) for n in range(4)] + [
+        labelled(f"w{n}", LOSS, False, True) for n in range(4)
+    ]
+    unsure = [labelled(f"u{n}", [(5, 4), WEAK][n % 2], [True, None][n // 2 % 2], False) for n in range(8)]
+    assert summarise(plain + unsure).corrected_correctness == summarise(plain).corrected_correctness
+    assert summarise(unsure).corrected_correctness is None
+
+
 def test_without_labels_on_both_sides_nothing_is_corrected() -> None:
     assert summarise([labelled("a", WIN, True, False), labelled("b", WIN, None, None)]).corrected_correctness is None
 
