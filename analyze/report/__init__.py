@@ -87,13 +87,15 @@ def _picture(material: Material, name: str, svg: str | None, png: bytes | None) 
 
 
 def _pages(material: Material) -> dict[str, Path]:
+    from analyze.report.judging import is_measured
     from analyze.report.markdown import markdown_page
     from analyze.report.page import page
     from analyze.report.tables import summary_csv
 
     folder = material.recorded.folder
+    table = summary_csv(material.summary, measured=is_measured(material.recorded.run))
     return {
         "report": write_whole(folder / "report.html", page(material)),
         "report.md": write_whole(folder / "report.md", markdown_page(material)),
-        "summary": write_whole(folder / "summary.csv", summary_csv(material.summary)),
+        "summary": write_whole(folder / "summary.csv", table),
     }

@@ -46,13 +46,17 @@ COLUMNS = (
 )
 
 
-def summary_csv(summary: Summary) -> bytes:
-    """Return one row per rival and one over all, whose author is `*`: UTF-8 with a BOM, so that Excel reads Chinese."""
+def summary_csv(summary: Summary, *, measured: bool = False) -> bytes:
+    """Return one row per rival and one over all, whose author is `*`: UTF-8 with a BOM, so that Excel reads Chinese.
+
+    `measured`: no judge was asked, so `judge_check` says does_not_apply.
+    """
+    judge_check = "does_not_apply" if measured else summary.check.state
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(COLUMNS)
     for row in (*summary.rivals, summary.overall):
-        writer.writerow(_cells(summary, row))
+        writer.writerow([*_cells(summary, row), judge_check])
     return buffer.getvalue().encode("utf-8-sig")
 
 
@@ -69,7 +73,6 @@ def _cells(summary: Summary, row: Result) -> list[str | int]:
         *_numbers(row.decided_rate),
         *_texts(row.coverage, *row.worst, row.p_value, row.p_adjusted),
         *(_texts(tests.wilcoxon, tests.sign, tests.equal, tests.detectable) if (tests := row.tests) else [""] * 4),
-        summary.check.state,
     ]
 
 

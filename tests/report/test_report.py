@@ -261,6 +261,14 @@ def test_a_measured_run_says_on_every_page_that_no_model_was_asked(tmp_path: Pat
     assert "No model was asked" in (folder / "report.md").read_text(encoding="utf-8")
 
 
+def test_the_check_of_a_judge_that_was_not_asked_does_not_apply_on_the_page_nor_in_the_csv(tmp_path: Path):
+    folder = factory.run_of(tmp_path / "run", count=2, engine="measured", model=None)
+    build_pages(folder, lang="en")
+    rows = list(csv.DictReader((folder / "summary.csv").read_text(encoding="utf-8-sig").splitlines()))
+    assert "Judge: does not apply" in page_of(folder)
+    assert {row["judge_check"] for row in rows} == {"does_not_apply"}
+
+
 @pytest.mark.parametrize("lang", LANGS)
 def test_a_run_with_nothing_judged_has_pages_that_say_so_and_no_pictures(tmp_path: Path, lang: Lang):
     folder = factory.write_run(tmp_path / "run", [])
