@@ -113,6 +113,22 @@ def test_equality_is_shown_by_many_tasks_and_never_by_a_missing_difference() -> 
     assert many.is_equal
 
 
+@pytest.mark.parametrize(("tasks", "pair", "share"), [(30, (4, 2), 0.2), (76, WIN, 0.1)])
+def test_many_ties_do_not_make_equal_what_lies_on_the_margin(tasks: int, pair: tuple[int, int], share: float) -> None:
+    """The true score is .55, the others are ties. Every run that may come of it, weighed by its chance."""
+    ties, others = ([record(f"{n:02}", digits) for n in range(tasks)] for digits in (TRUE, pair))
+    by_tests = claimed = 0.0
+    for count in range(tasks + 1):
+        chance = math.comb(tasks, count) * share**count * (1 - share) ** (tasks - count)
+        if chance > 1e-4:
+            run = summarise(others[:count] + ties[count:]).overall
+            assert run.tests
+            by_tests += chance * (run.tests.equal < 0.05)
+            claimed += chance * run.is_equal
+    assert by_tests > 0.1  # two one-sided t tests alone
+    assert 0 < claimed < 0.05
+
+
 def test_the_detectable_difference_shrinks_with_the_root_of_the_tasks() -> None:
     def detectable(tasks: int) -> float:
         tests = summarise([record(str(n), WIN if n % 2 else LOSS) for n in range(tasks)]).overall.tests
@@ -341,7 +357,7 @@ def _assert_mirrored(a: Summary, b: Summary) -> None:
 def _assert_result_mirrored(a: Result, b: Result) -> None:
     assert (a.pairs, a.wins, a.losses, a.by_rule) == (b.pairs, b.losses, b.wins, b.by_rule)
     assert (a.ties_true, a.ties_weak, a.ties_conflict) == (b.ties_true, b.ties_weak, b.ties_conflict)
-    assert (a.unscored, a.coverage, a.clusters) == (b.unscored, b.coverage, b.clusters)
+    assert (a.unscored, a.coverage, a.clusters, a.is_equal) == (b.unscored, b.coverage, b.clusters, b.is_equal)
     for name in ("win_rate", "decided_rate", "score"):
         _assert_flipped(getattr(a, name), getattr(b, name))
     assert a.worst == pytest.approx((1 - b.worst[1], 1 - b.worst[0]))
