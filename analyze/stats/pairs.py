@@ -228,9 +228,9 @@ def cluster_values(means: Sequence[TaskMean], equal: float = 0.5) -> list[float]
     return [mean + count / len(means) * total for total in sums]
 
 
-def cluster_sums(means: Sequence[TaskMean]) -> list[float]:
-    """Return one value a cluster for tests of symmetry about one half: the sum of its tasks' deviations from it."""
-    return _sums([mean - 0.5 for mean, _, _ in means], [cluster for _, _, cluster in means])
+def cluster_sums(means: Sequence[TaskMean], equal: float = 0.5) -> list[float]:
+    """Return one value a cluster for tests of symmetry about `equal`: the sum of its tasks' deviations from it."""
+    return _sums([mean - equal for mean, _, _ in means], [cluster for _, _, cluster in means])
 
 
 def _sums(values: Sequence[float], clusters: Sequence[Hashable]) -> list[float]:

@@ -27,7 +27,7 @@ from analyze.stats.hypotheses import (
     tost,
     wilcoxon_pratt,
 )
-from analyze.stats.intervals import Estimate, cluster_interval, mean_se, rate_interval
+from analyze.stats.intervals import Estimate, mean_se, rate_interval
 from analyze.stats.issues import IssueCount, count_issues
 from analyze.stats.models import Sensitivity
 from analyze.stats.pairs import (
@@ -163,12 +163,17 @@ class Difference:
     `advantage` is the mean of the target's score against `second` less that against `first`: above 0 where `first` is
     the harder rival. `equal` is the p-value of two one-sided tests that it is ±0.05 or beyond. The two never met: a
     rival can do better against the target and still lose to the other.
+
+    `p_value` is the sign-flip test of advantage = 0 on clusters, `p_holm` the same adjusted for the number of pairs of
+    rivals. Both are None where the two have no scored task in common.
     """
 
     first: str
     second: str
     advantage: Estimate
     equal: float
+    p_value: float | None
+    p_holm: float | None
 
     @property
     def is_equal(self) -> bool:
@@ -431,13 +436,25 @@ def _differences(by_author: Mapping[str, _Judged]) -> list[Difference]:
         }
         for author, judged in by_author.items()
     }
-    return [_difference(first, second, scores) for first, second in combinations(scores, 2)]
+    differences = [_difference(first, second, scores) for first, second in combinations(scores, 2)]
+    adjusted = iter(holm([one.p_value for one in differences if one.p_value is not None]))
+    return [one if one.p_value is None else replace(one, p_holm=next(adjusted)) for one in differences]
 
 
 def _difference(first: str, second: str, scores: Mapping[str, Mapping[str, tuple[float, Hashable]]]) -> Difference:
     against_first, against_second = scores[first], scores[second]
-    common = [task for task in against_first if task in against_second]
-    gaps = [against_second[task][0] - against_first[task][0] for task in common]
-    clusters = [against_first[task][1] for task in common]
-    values = cluster_values([(gap, 1, cluster) for gap, cluster in zip(gaps, clusters, strict=True)], equal=0.0)
-    return Difference(first, second, cluster_interval(gaps, clusters), tost(values, EQUAL_WITHIN))
+    gaps: list[TaskMean] = [
+        (against_second[task][0] - score, 1, cluster)
+        for task, (score, cluster) in against_first.items()
+        if task in against_second
+    ]
+    p_value = sign_flip_test(cluster_sums(gaps, equal=0.0)) if gaps else None
+    equal = tost(cluster_values(gaps, equal=0.0), EQUAL_WITHIN)
+    return Difference(first, second, _advantage(gaps), equal, p_value, p_value)
+
+
+def _advantage(gaps: Sequence[TaskMean]) -> Estimate:
+    """Return the mean of gaps, -1 to 1, with the interval of a rate: that of two gaps alike is wide, not a point."""
+    halved = over_tasks([((gap + 1) / 2, count, cluster) for gap, count, cluster in gaps])
+    value, low, high = (None if it is None else 2 * it - 1 for it in (halved.value, halved.low, halved.high))
+    return Estimate(value, low, high, halved.n)

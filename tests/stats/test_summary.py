@@ -146,6 +146,48 @@ def test_two_rivals_are_compared_on_the_tasks_they_have_in_common() -> None:
     assert difference.advantage.value == -0.75  # the target does better against the first: it is the easier rival
 
 
+def test_two_tasks_that_agree_do_not_make_a_difference_certain() -> None:
+    [difference] = summarise([record("a", TRUE, WIN), record("b", TRUE, WIN)]).differences
+    advantage = difference.advantage
+    assert advantage.value == 0.5 and advantage.low is not None and advantage.high is not None
+    assert -1 <= advantage.low < 0 < 0.9 < advantage.high <= 1
+    assert difference.p_value == 0.5 and not difference.is_equal
+
+
+def test_differences_are_tested_and_adjusted_for_the_number_of_pairs_of_rivals() -> None:
+    differences = summarise([record(str(n), TRUE, WIN, TRUE) for n in range(8)]).differences
+    assert [(one.first, one.second) for one in differences] == [
+        ("rival-1", "rival-2"),
+        ("rival-1", "rival-3"),
+        ("rival-2", "rival-3"),
+    ]
+    assert [one.p_value for one in differences] == [2 / 2**8, 1, 2 / 2**8]
+    assert [one.p_holm for one in differences] == [3 * 2 / 2**8, 1, 3 * 2 / 2**8]
+
+
+def test_a_difference_counts_groups_of_tasks_and_not_tasks() -> None:
+    [difference] = summarise([record(str(n), TRUE, WIN, group_id=f"g{n % 3}") for n in range(9)]).differences
+    assert difference.p_value == 2 / 2**3 and difference.advantage.n == 9
+
+
+def test_rivals_without_a_common_task_have_no_difference() -> None:
+    [difference] = summarise([record("a", WIN, UNSCORED), record("b", UNSCORED, WIN)]).differences
+    assert difference.advantage == Estimate(None, None, None, 0)
+    assert difference.p_value is None and difference.p_holm is None and not difference.is_equal
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.lists(st.tuples(*[st.tuples(st.integers(1, 5), st.integers(1, 5))] * 2), min_size=1, max_size=8))
+def test_which_rival_is_named_first_mirrors_their_difference(run: list[Any]) -> None:
+    [one] = summarise([record(str(n), first, second) for n, (first, second) in enumerate(run)]).differences
+    [other] = summarise([record(str(n), second, first) for n, (first, second) in enumerate(run)]).differences
+    mirrored = [
+        None if end is None else -end for end in (other.advantage.value, other.advantage.high, other.advantage.low)
+    ]
+    assert [one.advantage.value, one.advantage.low, one.advantage.high] == mirrored
+    assert (one.p_value, one.p_holm, one.is_equal) == (other.p_value, other.p_holm, other.is_equal)
+
+
 def test_p_values_of_dimensions_are_adjusted_over_rivals_and_dimensions() -> None:
     summary = summarise([record(str(n), WIN, TRUE) for n in range(8)])
     every = [rival for dimension in summary.dimensions.values() for rival in dimension.rivals]
