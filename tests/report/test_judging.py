@@ -65,13 +65,41 @@ def test_a_judge_that_nothing_is_known_of_is_not_proven_and_why():
     assert check_state(summary) == "unknown"
     [banner] = banners(factory.manifest(), summary, EN)
     assert banner.kind == "unproven"
-    assert "Right about recorded tests: nothing was recorded to tell it by" in banner.text
-    assert "Sides taken between identical solutions: nothing was recorded" in banner.text
+    assert "Right about recorded tests: in no judged pair did one solution pass recorded tests" in banner.text
+    assert "Sides taken between identical solutions: no solution was shown beside itself" in banner.text
 
 
 def test_a_gate_that_is_too_wide_says_its_interval():
     [banner] = banners(factory.manifest(), summarise(good(6)), EN)
     assert "Agreement between orders: 100% (61–100%), at least 80% is wanted of the whole interval" in banner.text
+
+
+@pytest.mark.parametrize(("count", "state"), [(34, "unknown"), (35, "ok")])
+def test_as_few_tasks_as_the_banner_says_open_every_gate(count: int, state: str):
+    assert check_state(summarise(good(count))) == state
+
+
+@pytest.mark.parametrize(
+    ("count", "lang", "said"),
+    [
+        (34, "en", "which takes 35 audited tasks, even without one exception (34 still reach 10.2%)"),
+        (34, "zh", "即使毫无例外也需要 35 个受检任务（34 个时区间仍到 10.2%）"),
+        (15, "en", "which takes 16 tasks, even without one exception (15 still reach 79.6%)"),
+        (11, "en", "which takes 12 tasks where one side passes its tests and the other does not, even without"),
+    ],
+)
+def test_too_few_tasks_for_a_flawless_judge_are_said_with_how_many_it_takes(count: int, lang: Lang, said: str):
+    [banner] = banners(factory.manifest(), summarise(good(count)), TEXTS[lang])
+    assert said in banner.text
+
+
+def test_a_gate_that_a_flawed_judge_might_pass_takes_more_tasks():
+    tasks = good()
+    for task in tasks[:9]:
+        task["rivals"][0]["cells"][1] |= {"score": 0.0, "digit": 5}
+    [banner] = banners(factory.manifest(), summarise(tasks), EN)
+    assert "Agreement between orders: 85% (74–92%), " in banner.text
+    assert banner.text.endswith("which takes more tasks.")
 
 
 def test_nothing_judged_is_no_verdict_on_the_judge():

@@ -31,7 +31,7 @@ NAMES = {
     "cjk",
 }
 NAMES |= {"Wilcoxon", "Krippendorff", "Benjamini", "Hochberg"}
-NAMES |= {"p", "Holm", "pip", "zhplot", "FONT", "PATH", "zh", "CN", "analyze", "report"}
+NAMES |= {"p", "Holm", "pip", "zhplot", "FONT", "PATH", "AUDIT", "TASKS", "zh", "CN", "analyze", "report"}
 
 
 def fields(text: str) -> set[str]:
