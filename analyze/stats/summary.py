@@ -80,7 +80,8 @@ class Result:
 
     `win_rate` is (W + ½T)/n over scored pairs, `decided_rate` W/(W + L). `score` is the graded mean, 1 = target much
     better, 0.5 = equal; for "*" it is the mean over tasks of the task's mean, so that a task with many rivals counts
-    once. `worst` is that mean if every unscored pair were 0, or 1.
+    once. `worst` is that mean if every unscored pair were 0, or 1; `worst_win_rate` is the win rate if all were lost,
+    or won. `sufficient` tells of this rival alone whether enough pairs were scored: a total can hide one that lacks many.
 
     `p_value` is the sign-flip test of score = 0.5 on clusters, `p_adjusted` the same by Holm for the number of rivals
     (for "*": alone), on dimensions by Benjamini and Hochberg over rivals and dimensions: for exploring, so there are
@@ -113,6 +114,17 @@ class Result:
     def coverage(self) -> float:
         """The share of pairs that were scored; 0 of none."""
         return (self.pairs - self.unscored) / self.pairs if self.pairs else 0.0
+
+    @property
+    def sufficient(self) -> bool:
+        """Whether enough pairs were scored for a headline."""
+        return self.coverage >= LEAST_COVERAGE
+
+    @property
+    def worst_win_rate(self) -> tuple[float, float]:
+        """The win rate if every unscored pair were lost, and if every one were won; 0 and 1 of no pairs."""
+        points = self.wins + self.ties / 2
+        return (points / self.pairs, (points + self.unscored) / self.pairs) if self.pairs else (0.0, 1.0)
 
     @property
     def is_equal(self) -> bool:
@@ -224,8 +236,8 @@ class Summary:
 
     @property
     def is_sufficient(self) -> bool:
-        """Whether enough pairs were scored for a headline."""
-        return self.coverage >= LEAST_COVERAGE
+        """Whether enough pairs were scored for a headline over all rivals."""
+        return self.overall.sufficient
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,6 +97,24 @@ def test_below_95_percent_scored_a_headline_is_insufficient() -> None:
     assert not summarise([*records, record("x", UNSCORED), record("y", UNSCORED)]).is_sufficient
 
 
+def test_a_rival_that_lacks_verdicts_is_insufficient_though_the_total_is_not() -> None:
+    whole = [WIN] * 9
+    records = [record(str(n), UNSCORED if n < 2 else WIN, *whole) for n in range(20)]
+    summary = summarise(records)
+    assert summary.is_sufficient and summary.overall.sufficient
+    assert [rival.sufficient for rival in summary.rivals] == [False] + [True] * 9
+    assert [dimension.rivals[0].sufficient for dimension in summary.dimensions.values()] == [False] * 8
+
+
+def test_unscored_pairs_bound_the_win_rate_by_counts_and_the_score_by_tasks() -> None:
+    one = summarise([record("a", WIN, TRUE, UNSCORED), record("b", LOSS)]).overall
+    assert one.worst_win_rate == (1.5 / 4, 2.5 / 4)
+    assert one.worst == ((1.5 / 3 + 0) / 2, (2.5 / 3 + 0) / 2)
+    scored = summarise([record("a", WIN, TRUE)]).overall
+    assert scored.worst_win_rate == (0.75, 0.75) == (scored.win_rate.value, scored.win_rate.value)
+    assert summarise([]).overall.worst_win_rate == (0.0, 1.0)
+
+
 def test_pairs_decided_by_rule_are_counted_apart_and_have_no_dimensions() -> None:
     empty = fold_task(task(target="", rivals=("x",), task_id="b"), {}, {})
     summary = summarise([record("a", WIN), empty])
@@ -403,6 +421,7 @@ def _assert_result_mirrored(a: Result, b: Result) -> None:
     for name in ("win_rate", "decided_rate", "score"):
         _assert_flipped(getattr(a, name), getattr(b, name))
     assert a.worst == pytest.approx((1 - b.worst[1], 1 - b.worst[0]))
+    assert a.worst_win_rate == pytest.approx((1 - b.worst_win_rate[1], 1 - b.worst_win_rate[0]))
     assert (a.p_value, a.p_adjusted) == (b.p_value, b.p_adjusted)
     assert (a.tests is None) == (b.tests is None)
     if a.tests and b.tests:
