@@ -6,7 +6,14 @@ agreement   cohen_kappa, gwet_ac1, krippendorff_alpha
 bootstrap   cluster_bootstrap: for what has no formula
 models      bradley_terry, length_sensitivity
 calibration expected_calibration_error, corrected_rate
-summary     the records of per_task.jsonl -> Summary
+
+These read what a run has recorded, and need nothing but it:
+
+pairs       the records of per_task.jsonl -> pairs and probes, sorted; what goes together; estimates over them
+check       pairs and probes -> JudgeCheck: may the judge be believed?
+issues      the issues of pairs -> how often each was named for either side
+adjusted    pairs -> results without the judge's habits, by models and calibration
+summary     the records -> Summary: every number of a report
 """
 
 from analyze.stats.agreement import cohen_kappa, gwet_ac1, krippendorff_alpha
