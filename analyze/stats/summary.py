@@ -81,7 +81,7 @@ class Result:
     `win_rate` is (W + ½T)/n over scored pairs, `decided_rate` W/(W + L). `score` is the graded mean, 1 = target much
     better, 0.5 = equal; for "*" it is the mean over tasks of the task's mean, so that a task with many rivals counts
     once. `worst` is that mean if every unscored pair were 0, or 1; `worst_win_rate` is the win rate if all were lost,
-    or won. `sufficient` tells of this rival alone whether enough pairs were scored: a total can hide one that lacks many.
+    or won. `sufficient` tells of this rival alone whether enough pairs were scored, which a total need not show.
 
     `p_value` is the sign-flip test of score = 0.5 on clusters, `p_adjusted` the same by Holm for the number of rivals
     (for "*": alone), on dimensions by Benjamini and Hochberg over rivals and dimensions: for exploring, so there are
@@ -177,7 +177,8 @@ class Difference:
     rival can do better against the target and still lose to the other.
 
     `p_value` is the sign-flip test of advantage = 0 on clusters, `p_holm` the same adjusted for the number of pairs of
-    rivals. Both are None where the two have no scored task in common.
+    rivals. Both are None where the two have no scored task in common. Above 20 clusters no p-value is below 1/10,001:
+    from 33 rivals on, 528 pairs, none can be below 0.05 when adjusted.
     """
 
     first: str
