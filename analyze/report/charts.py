@@ -50,7 +50,7 @@ class Twin:
 
 @dataclass(frozen=True, slots=True)
 class Gauge:
-    """One row of a chart of shares, 0 to 1: an estimate with its interval.
+    """One row of a chart of conditions on shares, 0 to 1: an estimate with its interval.
 
     `good` is from where to where it is good; `is_sure` tells that the whole interval lies inside of that, or outside.
     """
@@ -60,13 +60,32 @@ class Gauge:
     low: float | None
     high: float | None
     text: str
-    good: tuple[float, float] | None = None
-    is_sure: bool = True
+    good: tuple[float, float]
+    is_sure: bool
 
     @property
     def edge(self) -> float | None:
         """The end of the good band that lies inside the scale."""
-        return None if self.good is None else next((end for end in self.good if 0 < end < 1), None)
+        return next((end for end in self.good if 0 < end < 1), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A share, 0 to 1, with its interval, each None where there is none."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """One row of a chart of what an edit moves: toward the edited side, and away from it where it is one side."""
+
+    label: str
+    toward: Mark
+    away: Mark | None
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,35 +202,54 @@ def _whisker(row: Point, frame: _Frame, y: float) -> Iterable[Shape]:
 
 
 def gauges(rows: Sequence[Gauge], *, good: str, label: str, width: int = WIDE_PX) -> Drawing:
-    """Draw shares on a scale from 0 to 100 % with their intervals, each over the band where it is good, if it has one.
+    """Draw shares on a scale from 0 to 100 % with their intervals, each over the band where it is good.
 
     `good` names that band. A dot is hollow where it is not sure on which side of the band's edge it lies.
     """
-    banded = any(row.good for row in rows)
-    frame = _Frame.of(width, 30 if banded else 2)
+    frame = _Frame.of(width, 30)
     bottom = frame.bottom(len(rows))
-    shapes: list[Shape] = []
-    if banded:
-        shapes += [Rect(frame.left, 3, 16, 12, "tie_true"), Text(frame.left + 24, 13.5, good, "muted", SMALL_PX)]
-    shapes += _scale((0, 0.25, 0.5, 0.75, 1), frame, bottom, "{:.0%}")
+    shapes: list[Shape] = [
+        Rect(frame.left, 3, 16, 12, "tie_true"),
+        Text(frame.left + 24, 13.5, good, "muted", SMALL_PX),
+        *_scale((0, 0.25, 0.5, 0.75, 1), frame, bottom, "{:.0%}"),
+    ]
     for index, row in enumerate(rows):
         y = frame.middle(index)
-        if row.good:
-            start, end = frame.x(row.good[0]), frame.x(row.good[1])
-            shapes.append(Rect(start, y - 10, end - start, 20, "tie_true"))
-            if row.edge is not None:
-                shapes.append(Line(frame.x(row.edge), y - 12, frame.x(row.edge), y + 12, "text", 1.2))
+        start, end = frame.x(row.good[0]), frame.x(row.good[1])
+        shapes.append(Rect(start, y - 10, end - start, 20, "tie_true"))
+        if row.edge is not None:
+            shapes.append(Line(frame.x(row.edge), y - 12, frame.x(row.edge), y + 12, "text", 1.2))
         shapes += frame.names(index, row.label, row.text)
-        shapes += _gauge(row, frame, y)
+        shapes += _mark(Mark(row.value, row.low, row.high), frame, y, hollow=not row.is_sure)
     return Drawing(width, round(bottom + 22), tuple(shapes), label)
 
 
-def _gauge(row: Gauge, frame: _Frame, y: float) -> Iterable[Shape]:
-    if row.value is None:
+def pulls(rows: Sequence[Pull], *, names: tuple[str, str], label: str, width: int = WIDE_PX) -> Drawing:
+    """Draw shares on a scale from 0 to 100 %, two a row: filled what moved toward a side, hollow below it what away.
+
+    `names` says what either dot is.
+    """
+    frame = _Frame.of(width, 52)
+    bottom = frame.bottom(len(rows))
+    shapes: list[Shape] = [*_scale((0, 0.25, 0.5, 0.75, 1), frame, bottom, "{:.0%}")]
+    for y, name, hollow in ((10.0, names[0], False), (30.0, names[1], True)):
+        shapes.append(Dot(frame.left + 5, y, 5, "text", hollow=hollow))
+        shapes.append(Text(frame.left + 16, y + 4.5, name, "muted", SMALL_PX))
+    for index, row in enumerate(rows):
+        y, apart = frame.middle(index), 6 if row.away else 0
+        shapes += frame.names(index, row.label, row.text)
+        shapes += _mark(row.toward, frame, y - apart)
+        if row.away:
+            shapes += _mark(row.away, frame, y + apart, hollow=True)
+    return Drawing(width, round(bottom + 22), tuple(shapes), label)
+
+
+def _mark(mark: Mark, frame: _Frame, y: float, *, hollow: bool = False) -> Iterable[Shape]:
+    if mark.value is None:
         return
-    if row.low is not None and row.high is not None:
-        yield from _span(frame.x(row.low), frame.x(row.high), y, "text")
-    yield Dot(frame.x(row.value), y, 5, "text", hollow=not row.is_sure)
+    if mark.low is not None and mark.high is not None:
+        yield from _span(frame.x(mark.low), frame.x(mark.high), y, "text")
+    yield Dot(frame.x(mark.value), y, 5, "text", hollow=hollow)
 
 
 def _span(low: float, high: float, y: float, ink: str) -> Iterable[Shape]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from analyze.judge.labels import DIMENSION_LABELS, DIMENSIONS
 from analyze.lang import Lang
-from analyze.report.charts import Bar, Gauge, Point, Twin, dots, gauges, stacked_bars, twins
+from analyze.report.charts import Bar, Gauge, Mark, Point, Pull, Twin, dots, gauges, pulls, stacked_bars, twins
 from analyze.report.findings import percent_text, score_text
 from analyze.report.judging import gate_lines, probe_lines
 from analyze.report.numbers import percent
@@ -18,6 +18,7 @@ from analyze.report.texts import TEXTS
 from analyze.report.words import issue_label
 
 if TYPE_CHECKING:
+    from analyze.stats.intervals import Estimate
     from analyze.stats.issues import IssueCount
     from analyze.stats.summary import Result, Summary
 
@@ -95,10 +96,21 @@ def _check(summary: Summary, lang: Lang, width: int) -> Drawing:
 def _probes(summary: Summary, lang: Lang, width: int) -> Drawing:
     t = TEXTS[lang]
     rows = [
-        Gauge(line.measure, line.moved.value, line.moved.low, line.moved.high, percent_text(line.moved))
+        Pull(
+            line.measure,
+            _mark(line.toward),
+            _mark(line.away),
+            f"{percent(line.toward.value)} · {percent(line.away.value)}",
+        )
+        if line.is_sided
+        else Pull(line.measure, _mark(line.moved), None, percent(line.moved.value))
         for line in probe_lines(summary, t)
     ]
-    return gauges(rows, good="", label=t["probes_label"], width=width)
+    return pulls(rows, names=(t["probes_toward"], t["probes_away"]), label=t["probes_label"], width=width)
+
+
+def _mark(estimate: Estimate) -> Mark:
+    return Mark(estimate.value, estimate.low, estimate.high)
 
 
 def _win_rate(summary: Summary, lang: Lang, width: int) -> Drawing:

@@ -67,13 +67,18 @@ class HabitLine:
 
 @dataclass(frozen=True, slots=True)
 class ProbeLine:
-    """One edit that should move no verdict, and what it moved."""
+    """One edit that should move no verdict, and what it moved; toward and away are of none where both were edited."""
 
     name: str
     measure: str
     moved: Estimate
     toward: Estimate
+    away: Estimate
     meaning: str
+
+    @property
+    def is_sided(self) -> bool:
+        return bool(self.toward.n or self.away.n)
 
 
 def is_measured(run: Record) -> bool:
@@ -154,7 +159,14 @@ def _habit(key: str, estimate: Estimate, t: Texts, *, share: bool = True) -> Hab
 def probe_lines(summary: Summary, t: Texts) -> list[ProbeLine]:
     """Return the edits that were tried; those that no audited task has are left out."""
     return [
-        ProbeLine(probe.name, t[f"probe_{probe.name}"], probe.moved, probe.toward, t[f"probe_{probe.name}_why"])
+        ProbeLine(
+            name=probe.name,
+            measure=t[f"probe_{probe.name}"],
+            moved=probe.moved,
+            toward=probe.toward,
+            away=probe.away,
+            meaning=t[f"probe_{probe.name}_why"],
+        )
         for probe in summary.check.probes
         if probe.moved.n
     ]

@@ -17,6 +17,7 @@ from analyze.report.words import issue_label
 
 if TYPE_CHECKING:
     from analyze.report.material import Material
+    from analyze.stats.intervals import Estimate
 
 _MOST_ISSUES = 20
 
@@ -77,12 +78,19 @@ def _check(material: Material) -> Iterable[Sequence[str]]:
     )
     if probes := probe_lines(summary, t):
         yield _table(
-            (t["probes"], t["h_moved"], t["h_toward"], t["h_n"]),
+            (t["probes"], t["h_moved"], t["h_n"], t["h_toward"], t["h_n"], t["h_away"], t["h_n"]),
             [
-                (line.measure, percent_text(line.moved), percent_text(line.toward), whole(line.moved.n))
+                (
+                    line.measure,
+                    *(cell for it in (line.moved, line.toward, line.away) for cell in (percent_text(it), _count(it))),
+                )
                 for line in probes
             ],
         )
+
+
+def _count(estimate: Estimate) -> str:
+    return whole(estimate.n or None)
 
 
 def _tests(material: Material) -> Iterable[Sequence[str]]:

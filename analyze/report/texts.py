@@ -124,12 +124,17 @@ _EN: Final[dict[str, str]] = {
     "habits": "What else is known of the judge",
     "habits_lead": "Held against no threshold.",
     "probes": "Can the judge be swayed?",
-    "probes_lead": "Some pairs were judged again after an edit that changes nothing the code does. Shown is the share "
-    "of pairs whose outcome moved; asking twice moves some too.",
-    "probes_label": "Shares with 95% intervals: pairs whose outcome moved after an edit that changes no behaviour.",
+    "probes_lead": "Some pairs were judged again after an edit that changes nothing the code does. Toward: of the "
+    "pairs the edited side had not won yet, those that moved its way; away: of those it had not lost yet, those that "
+    "moved against it. An edit without effect moves as many either way.",
+    "probes_label": "Shares with 95% intervals: pairs whose outcome moved after an edit that changes no behaviour, "
+    "toward the edited side and away from it.",
+    "probes_toward": "toward the edited side (both edited: either way)",
+    "probes_away": "away from the edited side",
     "h_edit": "Edit",
     "h_moved": "Moved",
     "h_toward": "Toward the edited side",
+    "h_away": "Away from it",
     "probe_repeat": "Asked again",
     "probe_same": "Against itself",
     "probe_injected": "Command to the judge",
@@ -500,12 +505,15 @@ _ZH: Final[dict[str, str]] = {
     "habits": "评审的其他情况",
     "habits_lead": "不设门槛，仅供参考。",
     "probes": "评审会被左右吗？",
-    "probes_lead": "部分比较在改动之后重新评审，而改动不影响代码的行为。这里是结果随之改变的比例；"
-    "重复询问本身也会改变一些。",
-    "probes_label": "比例与 95% 区间：在不影响行为的改动之后，结果改变的比较。",
+    "probes_lead": "部分比较在改动之后重新评审，而改动不影响代码的行为。偏向：被改动的一方原本未胜的比较中，"
+    "结果移向它的比例；背离：它原本未负的比较中，结果移离它的比例。没有作用的改动，两个方向一样多。",
+    "probes_label": "比例与 95% 区间：在不影响行为的改动之后，结果移向与移离被改动一方的比较。",
+    "probes_toward": "偏向被改动的一方（双方都改动时：任一方向）",
+    "probes_away": "背离被改动的一方",
     "h_edit": "改动",
     "h_moved": "结果改变",
     "h_toward": "偏向被改动的一方",
+    "h_away": "背离这一方",
     "probe_repeat": "重复询问",
     "probe_same": "与自身比较",
     "probe_injected": "命令评审",

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analyze.report.charts import Bar, Point, Twin, dots, stacked_bars, twins
+from analyze.report.charts import Bar, Gauge, Mark, Point, Pull, Twin, dots, gauges, pulls, stacked_bars, twins
 from analyze.report.safe import visible
 from analyze.report.style import INKS, NARROW_PX, WIDE_PX
 from analyze.report.svg import Dot, Drawing, Line, Rect, Text, alone, fit, inline, text_width
@@ -65,6 +65,22 @@ def test_bars_stay_inside_their_frame(rows: list[tuple[str, list[int]]], width: 
 @given(st.lists(st.tuples(NAMES, SHARES, SHARES), max_size=6), WIDTHS)
 def test_twins_stay_inside_their_frame(rows: list[tuple[str, float, float]], width: int):
     check(twins([Twin(name, a, b, "1% · 2%") for name, a, b in rows], names=("a", "b"), label="twins", width=width))
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(NAMES, SHARES, SHARES, SHARES), max_size=6), WIDTHS)
+def test_gauges_and_pulls_stay_inside_their_frame(rows: list[tuple[str, float, float, float]], width: int):
+    marks = [(name, Mark(value, min(a, value), max(b, value))) for name, value, a, b in rows]
+    gauged = [Gauge(name, it.value, it.low, it.high, "x", good=(0.8, 1.0), is_sure=True) for name, it in marks]
+    check(gauges(gauged, good="good", label="gauges", width=width))
+    check(pulls([Pull(name, it, it, "1% · 2%") for name, it in marks], names=("a", "b"), label="pulls", width=width))
+
+
+def test_what_an_edit_moves_toward_its_side_stands_above_what_it_moves_away():
+    drawn = pulls([Pull("a", Mark(0.9, 0.8, 1.0), Mark(0.1, 0.0, 0.2), "")], names=("", ""), label="")
+    toward, away = [dot for dot in drawn.shapes if isinstance(dot, Dot)][-2:]
+    assert (toward.hollow, away.hollow) == (False, True)
+    assert toward.x > away.x and toward.y + 10 < away.y
 
 
 def test_a_whisker_that_crosses_the_line_is_hollow_and_takes_no_side():

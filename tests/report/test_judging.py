@@ -150,6 +150,19 @@ def test_every_habit_has_a_line_and_every_probe_that_was_tried():
     assert probe_lines(summarise([]), EN) == []
 
 
+def test_an_edit_of_one_side_is_shown_toward_it_and_away_and_one_of_both_is_not(tmp_path: Path):
+    folder = factory.write_run(tmp_path / "run", good())
+    build_pages(folder, lang="en")
+    lines = {line.name: line for line in probe_lines(summarise(good()), EN)}
+    assert [name for name, line in lines.items() if line.is_sided] == ["injected", "authority", "dead_code"]
+    # All 60 were won by the target: none could move further its way, none further from the rival.
+    assert (lines["injected"].toward.n, lines["injected"].away.n) == (60, 0)
+    assert (lines["authority"].toward.n, lines["authority"].away.n) == (0, 60)
+    page, text = ((folder / name).read_text(encoding="utf-8") for name in ("report.html", "report.md"))
+    assert "Toward the edited side" in page and "Away from it" in page
+    assert "| Moved | n | Toward the edited side | n | Away from it | n |" in text
+
+
 @pytest.mark.parametrize("lang", LANGS)
 @pytest.mark.parametrize(("tasks", "state"), [(good(), "ok"), (follows_position(), "bad"), (good(6), "unknown")])
 def test_the_state_of_the_judge_stands_on_every_page_before_any_result(
