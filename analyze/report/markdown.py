@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from analyze._version import __version__
@@ -18,6 +18,7 @@ from analyze.report.words import issue_label
 if TYPE_CHECKING:
     from analyze.report.material import Material
     from analyze.stats.intervals import Estimate
+    from analyze.stats.summary import Result
 
 _MOST_ISSUES = 20
 
@@ -115,7 +116,7 @@ def _tests(material: Material) -> Iterable[Sequence[str]]:
 def _outcomes(material: Material) -> list[str]:
     t, summary = TEXTS[material.lang], material.summary
     names = [(f"**{t['overall']}**", summary.overall)]
-    names += [(code_span(rival.author), rival) for rival in summary.rivals]
+    names += [(code_span(rival.author) + _lacking(rival, t), rival) for rival in summary.rivals]
     head = (t["rival"], t["pairs"], t["h_wins"], t["h_ties"], t["h_losses"], t["h_unscored"], t["win_rate"], t["score"])
     rows = [
         (
@@ -131,6 +132,17 @@ def _outcomes(material: Material) -> list[str]:
         for name, row in names
     ]
     return _table(head, rows)
+
+
+def _lacking(row: Result, t: Mapping[str, str]) -> str:
+    """Return what a rival of whom too little was judged is to be read with, or nothing."""
+    if row.sufficient:
+        return ""
+    low, high = (percent(bound) for bound in row.worst_win_rate)
+    said = t["row_insufficient"].format(
+        coverage=percent(row.coverage), measure=t["win_rate"].lower(), low=low, high=high
+    )
+    return f" *{said}*"
 
 
 def _dimensions(material: Material) -> Iterable[Sequence[str]]:

@@ -36,6 +36,7 @@ _EN: Final[dict[str, str]] = {
     "family_rival": "Judge and a rival of one family",
     "family_text": "By their names, the judge {judge} and {authors} belong to one family of models. Judges favour "
     "their own kind: have these results confirmed by a judge of another family.",
+    "row_insufficient": "{coverage} judged: {measure} between {low} and {high}, whatever the rest would have said",
     "flag_insufficient": "too little judged",
     "flag_few": "few tasks: {n}",
     "joint": "; ",
@@ -200,7 +201,8 @@ _EN: Final[dict[str, str]] = {
     "h_effect": "Effect",
     "differences": "Rivals among themselves",
     "differences_lead": "By how much the target scores higher against the second than against the first on their "
-    "common tasks: above 0 the first is the harder rival. The two never met; this does not rank them.",
+    "common tasks: above 0 the first is the harder rival. The two never met; this does not rank them. "
+    "Adjusted: the sign-flip test over tasks, by Holm for the number of pairs of rivals.",
     "h_first": "First",
     "h_second": "Second",
     "h_advantage": "Advantage of the first",
@@ -422,6 +424,7 @@ _ZH: Final[dict[str, str]] = {
     "family_rival": "评审与某个对手同属一个模型家族",
     "family_text": "从名称看，评审 {judge} 与 {authors} 属于同一模型家族。评审往往偏爱同类，"
     "请用另一家族的评审来印证这些结果。",
+    "row_insufficient": "已判定 {coverage}：无论其余结果如何，{measure}在 {low} 与 {high} 之间",
     "flag_insufficient": "判定不足",
     "flag_few": "任务较少：{n}",
     "joint": "；",
@@ -577,7 +580,7 @@ _ZH: Final[dict[str, str]] = {
     "h_effect": "影响",
     "differences": "对手之间",
     "differences_lead": "在共同的任务上，目标对后者的得分比对前者高出多少：大于 0 表示前者更难对付。"
-    "两者从未直接比较，不能据此排名。",
+    "两者从未直接比较，不能据此排名。校正：以任务为单位的符号翻转检验，按对手的对数作 Holm 校正。",
     "h_first": "前者",
     "h_second": "后者",
     "h_advantage": "前者的优势",

@@ -139,6 +139,19 @@ def test_too_little_judged_stands_on_the_headline():
     assert "too little judged" in [flag.text for flag in flags(factory.manifest(), summarise(tasks), EN)]
 
 
+def test_a_rival_of_whom_too_little_was_judged_has_its_bounds_in_its_row(tmp_path: Path):
+    tasks = good(24)
+    for task in tasks[:6]:
+        task["rivals"][0] |= {"outcome": "unscored", "score": None, "dimensions": {}}
+    folder = factory.write_run(tmp_path / "run", tasks)
+    build_pages(folder, lang="en")
+    page, text = ((folder / name).read_text(encoding="utf-8") for name in ("report.html", "report.md"))
+    said = "75% judged: win rate between 75% and 100%, whatever the rest would have said"
+    assert f'model-b<span class="why lacking">{said}</span></th>' in page
+    assert 'model-b<span class="why lacking">75% judged: graded score between 0.75 and 1.00' in page
+    assert f"| `model-b` *{said}* |" in text
+
+
 def test_few_tasks_are_marked():
     assert [flag.text for flag in flags(factory.manifest(), summarise(good(29)), EN)][-1] == "few tasks: 29"
 

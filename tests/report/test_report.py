@@ -239,6 +239,13 @@ def test_the_csv_has_a_row_per_rival_and_one_over_all(run: Path):
     assert 0 < float(overall["win_rate_low"]) < float(overall["win_rate"]) < float(overall["win_rate_high"]) < 1
 
 
+def test_differences_between_rivals_have_a_p_adjusted_for_their_number(run: Path):
+    page = page_of(run)
+    table = page[page.index("By how much the target scores higher") : page.index('id="dimensions"')]
+    assert "by Holm for the number of pairs of rivals" in table
+    assert re.search(r">p, adjusted</th>.*?<td class=\"num\">(&lt;)?0\.\d{3}</td>", table, re.DOTALL)
+
+
 def test_a_demo_says_on_every_page_that_its_verdicts_are_noise(tmp_path: Path):
     folder = factory.run_of(tmp_path / "run", count=2, demo=True)
     build_pages(folder, lang="zh")
