@@ -42,7 +42,7 @@ class Flag:
 
 @dataclass(frozen=True, slots=True)
 class GateLine:
-    """One gate. `state` is "none" where no judge was asked; `reason` says why it is not "ok"."""
+    """One gate. `state` is "none" where no judge was asked; `reason` says why it is "bad", or what it lacks."""
 
     name: str
     measure: str
@@ -103,22 +103,18 @@ def _gate_line(gate: Gate, t: Texts, measured: bool) -> GateLine:
     key = _GATES[gate.name]
     state: State = "none" if measured else _STATES[gate.state]
     wanted = t[gate.direction].format(value=percent(gate.threshold))
-    value, interval = percent(gate.estimate.value), percent_span(gate.estimate)
     reason = ""
     if state == "bad":
-        reason = t[f"{key}_bad"].format(value=value)
+        reason = t[f"{key}_bad"].format(value=percent(gate.estimate.value))
     elif state == "unknown":
-        reason = f"{t[key]}{t['colon']}{t[f'{key}_none']}"
-        if gate.estimate.value is not None:
-            lack = _lack(gate, t[f"{key}_tasks"], t)
-            reason = t["gate_wide"].format(measure=t[key], value=value, interval=interval, wanted=wanted, lack=lack)
+        reason = t[f"{key}_none"] if gate.estimate.value is None else _lack(gate, key, wanted, t)
     return GateLine(
         gate.name, t[key], t[f"{key}_short"], gate.estimate, "" if measured else wanted, t[f"{key}_why"], state, reason
     )
 
 
-def _lack(gate: Gate, tasks: str, t: Texts) -> str:
-    """Say what it takes to tell whether a gate is open: how many tasks, where a flawless judge needs more of them.
+def _lack(gate: Gate, key: str, wanted: str, t: Texts) -> str:
+    """Say what is lacking to tell whether a gate is open: how many tasks, where a flawless judge needs more of them.
 
     At most 10 % takes 35 tasks, as 0 of 34 still reaches 10.2 %; at least 80 % takes 16, 75 % takes 12.
     """
@@ -129,10 +125,11 @@ def _lack(gate: Gate, tasks: str, t: Texts) -> str:
     least = next(count for count in itertools.count(2) if wilson(0, count)[1] <= room)
     is_flawless = gate.estimate.value == (0.0 if at_most else 1.0)
     if not is_flawless and gate.estimate.n >= least:
-        return t["gate_more"].format(tasks=tasks)
+        interval = percent_span(gate.estimate)
+        return t["gate_more"].format(tasks=t[f"{key}_tasks"], measure=t[key], interval=interval, wanted=wanted)
     reached = wilson(0, least - 1)[1]
     edge = f"{reached if at_most else 1 - reached:.1%}"
-    return t["gate_few"].format(least=least, tasks=tasks, almost=least - 1, edge=edge)
+    return t["gate_few"].format(least=least, tasks=t[f"{key}_tasks"], almost=least - 1, edge=edge, wanted=wanted)
 
 
 def habit_lines(summary: Summary, t: Texts) -> list[HabitLine]:
@@ -188,7 +185,8 @@ def _banners(run: Record, summary: Summary, t: Texts) -> Iterator[Banner]:
         lines = gate_lines(summary, t)
         reasons = t["joint"].join(line.reason for line in lines if line.state == state)
         kind: Literal["unqualified", "unproven"] = "unqualified" if state == "bad" else "unproven"
-        yield Banner(kind, t[f"{kind}_title"], t[f"{kind}_text"].format(reasons=reasons[:1].upper() + reasons[1:]))
+        text = t[f"{kind}_text"].format(reasons=reasons)
+        yield Banner(kind, t[f"{kind}_title"], text[:1].upper() + text[1:])
     if kin := _kin(run):
         text = t["family_text"].format(judge=run.get("model"), authors=t["list_joint"].join(kin))
         yield Banner("family", _family_title(kin, summary, t), text)

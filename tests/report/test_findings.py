@@ -56,7 +56,7 @@ def test_the_answer_takes_a_side_only_where_the_interval_does(values: list[float
 def test_four_of_four_tasks_name_no_side_and_say_why(value: float):
     said = answer(summarise(judged([value] * 4)), EN)
     assert (said.side, said.headline) == ("equal", "No clear difference between model-a and its rivals")
-    assert "4 tasks are too few to name a side" in said.detail and said.detail.endswith("p = 0.125.")
+    assert "4 tasks are too few to name a side" in said.detail and said.detail.endswith("p\u00a0=\u00a00.125.")
 
 
 @pytest.mark.parametrize(("count", "side"), [(5, "equal"), (6, "better")])
@@ -67,7 +67,7 @@ def test_six_tasks_won_are_the_fewest_that_name_a_side(count: int, side: str):
 def test_a_side_that_the_test_of_the_score_does_not_confirm_is_not_named():
     said = answer(summarise(judged([0.75] * 16 + [0.0] * 4)), EN)
     assert said.side == "equal"
-    assert said.detail.endswith("does not confirm a side: graded score 0.60, p = 0.218.")
+    assert said.detail.endswith("does not confirm a side: graded score 0.60, p\u00a0=\u00a00.218.")
 
 
 def test_the_answer_names_rate_interval_and_what_it_rests_on():
