@@ -1,10 +1,11 @@
 """Holds what a judge says of a dimension against what was measured of it. Compares signs; reads no word of a reply.
 
     measured points of both sides (`measured.MEASURES`)  ┐
-    the pair's score on the dimension, 0.5 being equal   ┴─>  they agree, they contradict each other, or neither
+    the pair's score on the dimension                    ┴─>  they agree, they contradict each other, or neither
 
-Only where both take a side is there anything to say: "equal" contradicts no fact, and a difference too small for a
-point contradicts no verdict. Correctness is left out: recorded test results are its measure, and another figure's.
+Only where both take a side is there anything to say: a verdict that both orders give, and a difference large enough for
+a point. "Equal", and orders that contradict each other, contradict no fact. Correctness is left out: recorded test
+results are its measure, and another figure's.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ _MEASURES_OF = {name: [measure for measure in MEASURES if measure.dimension == n
 def held_against_facts(dimensions: Mapping[str, float], target: Values, rival: Values) -> dict[str, Any]:
     """Return which dimensions of a pair the facts bear out, and which they contradict.
 
-    `dimensions` holds scores from 0 (rival better) to 1 (target better), `target` and `rival` what was measured of
-    them (`measured.values_of`). The answer has two entries:
+    `dimensions` holds the scores of those that take a side, from 0 (rival better) to 1 (target better); `target` and
+    `rival` what was measured of them (`measured.values_of`). The answer has two entries:
 
         "confirmed": [dimension, …]
         "contradicted": {dimension: {"verdict": score, "facts": [{"name", "target", "rival"}, …]}}
@@ -32,8 +33,6 @@ def held_against_facts(dimensions: Mapping[str, float], target: Values, rival: V
     confirmed = []
     contradicted = {}
     for dimension, score in dimensions.items():
-        if score == 0.5:
-            continue
         points = {measure.name: measure.points(target, rival) for measure in _MEASURES_OF[dimension]}
         agreement = (score - 0.5) * sum(points.values())
         if agreement > 0:

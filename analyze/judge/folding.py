@@ -59,9 +59,9 @@ def fold_task(
     rivals = []
     for rival in task.rivals:
         own = [one for one in judged if one.cell.rival is rival]
-        pair = _pair(task, rival, own)
+        pair, sided = _pair(task, rival, own)
         pair["flags"] = _flags(task, rival, own, max_code_chars)
-        pair |= _evidence(task, rival, pair, measured)
+        pair |= _evidence(task, rival, pair, sided, measured)
         pair["cells"] = [_cell_record(one) for one in own]
         rivals.append(_solution_record(rival, facts) | pair)
     outcomes = [rival["outcome"] for rival in rivals]
@@ -116,20 +116,24 @@ def _judged(cells: Iterable[Cell], replies: Mapping[str, Reply], instances: Mapp
     return [_Judged(cell, name, replies.get(name, _NOT_ASKED), instances.get(name)) for cell, name in named]
 
 
-def _pair(task: Task, rival: Solution, judged: Sequence[_Judged]) -> Record:
+def _pair(task: Task, rival: Solution, judged: Sequence[_Judged]) -> tuple[Record, dict[str, float]]:
+    """Return the pair's record, and the scores of those dimensions on which both orders take the same side."""
     rule = None if judged else rule_of(task.target, rival)  # what a rule decides has no cells
     target_first, rival_first = (_verdicts(judged, order) for order in ORDERS)
     means: tuple[float, ...] = ()
-    dimensions = {}
+    dimensions, sided = {}, {}
     if rule is not None:
         means = _RULE_SCORES[rule], _RULE_SCORES[rule]
     elif len(target_first) + len(rival_first) == len(judged):
         means = _order_means([one.digit for one in target_first], [one.digit for one in rival_first])
         for name in DIMENSIONS:
             digits = [one.dimensions[name] for one in target_first], [one.dimensions[name] for one in rival_first]
-            dimensions[name] = _mean(_order_means(*digits))
+            first, second = _order_means(*digits)
+            dimensions[name] = (first + second) / 2
+            if (first - 0.5) * (second - 0.5) > 0:
+                sided[name] = dimensions[name]
     outcome, tie_kind = outcome_of(*means) if means else ("unscored", None)
-    return {
+    pair = {
         "outcome": outcome,
         "tie_kind": tie_kind,
         "rule": rule,
@@ -137,6 +141,7 @@ def _pair(task: Task, rival: Solution, judged: Sequence[_Judged]) -> Record:
         "dimensions": dimensions,
         **_said(target_first, rival_first),
     }
+    return pair, sided
 
 
 def _verdicts(judged: Iterable[_Judged], order: Order) -> list[Verdict]:
@@ -181,12 +186,14 @@ def _flags(task: Task, rival: Solution, judged: Sequence[_Judged], max_code_char
     return flags
 
 
-def _evidence(task: Task, rival: Solution, pair: Record, measured: Mapping[str, Values]) -> Record:
+def _evidence(
+    task: Task, rival: Solution, pair: Record, sided: Mapping[str, float], measured: Mapping[str, Values]
+) -> Record:
     """Return what the facts say of the verdicts: nothing where the judge did not see all that was measured."""
     of_target, of_rival = measured.get(task.target.author), measured.get(rival.author)
     if of_target is None or of_rival is None or "code_cut" in pair["flags"]:
         return {"confirmed": [], "contradicted": {}}
-    return held_against_facts(pair["dimensions"], of_target, of_rival)
+    return held_against_facts(sided, of_target, of_rival)
 
 
 def _audit(judged: Iterable[_Judged]) -> list[Record]:
