@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 
@@ -55,8 +55,10 @@ from analyze.runs.runner import Chunks, Stop
 from analyze.runs.seen import Seen
 from analyze.runs.session import Limits, ask_left, settle
 from analyze.runs.tally import Tally, manifest_fields
-from analyze.runs.templates import Template
 from analyze.tokens import CANNOT_TELL
+
+if TYPE_CHECKING:
+    from analyze.runs.templates import Template
 
 T = TypeVar("T")
 
@@ -64,8 +66,9 @@ log = logging.getLogger(__name__)
 
 SETTINGS = (*settings.ADDRESSES, settings.MODEL, settings.ANALYZE_LANG)
 
-LOOK_FIRST_S = 0.3
-"""Before anything is asked, as much of the input is looked through as can be in this time: 30,000 rows of 1 kB."""
+LOOK_FIRST_S = 0.02
+"""Before anything is asked, as much of the input is looked through as can be in this time: 1,500 rows of 1 kB. They
+are read again when their turn comes, at 15 us a row."""
 
 BYTES_PER_TOKEN = 4
 SHOWN_CHARS = 4000
@@ -443,7 +446,7 @@ def parse(argv: Sequence[str]) -> Job | settings.Settings:
         raise UsageError("--body is for --template; requests have bodies of their own", cure="--template prompt.j2")
     return Job(
         input=args.input_file,
-        template=Template(args.template, args.body) if args.template else None,
+        template=_template(args),
         limit=args.limit,
         shard=args.shard,
         paths=Paths(output.resolve() if output.is_symlink() else output),  # a link is the same output, and stays one
@@ -460,6 +463,14 @@ def parse(argv: Sequence[str]) -> Job | settings.Settings:
         log_json=args.log_json,
         lang=language(resolved[settings.ANALYZE_LANG]),
     )
+
+
+def _template(args: argparse.Namespace) -> Template | None:
+    if not args.template:
+        return None
+    from analyze.runs.templates import Template  # brings jinja2, which takes 15 ms
+
+    return Template(args.template, args.body)
 
 
 def _shard(text: str) -> Shard:

@@ -160,14 +160,13 @@ class _Appender:
 
     def append(self, line: bytes) -> None:
         """Hand one line to the operating system. Raises OutputLostError, leaving no part of the line behind."""
-        size = os.fstat(self._fd).st_size
-        with output_errors(self.path):
-            try:
-                rest = memoryview(line)
-                while rest:
-                    rest = rest[os.write(self._fd, rest) :]
-            except OSError:
-                os.ftruncate(self._fd, size)
+        written = 0
+        try:
+            while written < len(line):
+                written += os.write(self._fd, line[written:])
+        except OSError:
+            with output_errors(self.path):
+                os.ftruncate(self._fd, os.fstat(self._fd).st_size - written)
                 raise
         self._unsynced += 1
         if self._unsynced >= SYNC_AFTER_LINES or time.monotonic() - self._synced_at >= SYNC_AFTER_S:
