@@ -24,7 +24,7 @@ import orjson
 
 from analyze import settings
 from analyze.console import printable
-from analyze.errors import EXIT_OK, EXIT_SOME_FAILED, UsageError
+from analyze.errors import EXIT_OK, EXIT_SOME_FAILED, UsageError, in_language
 from analyze.files import clear_leftovers, whole_file
 from analyze.lang import Lang, language
 from analyze.prefixes import prompt_bytes
@@ -237,7 +237,7 @@ class Execution:
         settle(journal, before, self._manifest, chunks, update=job.update)
         clear_leftovers(*job.paths.all)
         write_manifest(job.paths.manifest, self._manifest)
-        _say_servers(self._asker, self._texts)
+        _say_servers(self._asker, job.lang)
         rejects = Rejects(job.paths.rejects, job.input)
         try:
             await self._ask(rejects)
@@ -381,12 +381,12 @@ def dry_run(job: Job) -> int:
     return EXIT_OK
 
 
-def _say_servers(asker: FleetAsker, texts: dict[str, str]) -> None:
-    fleet = asker.core.fleet
+def _say_servers(asker: FleetAsker, lang: Lang) -> None:
+    fleet, texts = asker.core.fleet, TEXTS[lang]
     print(printable(texts["servers"].format(up=len(fleet.up), all=len(fleet.instances), model=asker.model)))
     for instance in fleet.instances:
         if not instance.is_up:
-            print(printable(texts["down"].format(url=instance.url, problem=instance.reason)))
+            print(printable(texts["down"].format(url=instance.url, problem=in_language(instance.reason or "", lang))))
 
 
 def put_in_order(path: Path, requests: Iterable[Request]) -> None:

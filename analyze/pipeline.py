@@ -28,7 +28,7 @@ from urllib.parse import urlsplit
 
 from analyze import settings
 from analyze.console import printable
-from analyze.errors import EXIT_OK, EXIT_SOME_FAILED, UsageError
+from analyze.errors import EXIT_OK, EXIT_SOME_FAILED, UsageError, in_language
 from analyze.files import sha256_of, whole_file
 from analyze.lang import Lang, is_lang, language
 from analyze.per_task import Analysis, Judge, MeasuredAsker, TaskFacts, facts_of
@@ -324,7 +324,7 @@ class Pipeline:
             self._say("up", up=len(fleet.up), all=len(fleet.instances), model=asker.model)
             for instance in fleet.instances:
                 if not instance.is_up:
-                    self._say("down", url=instance.url, problem=instance.reason)
+                    self._say("down", url=instance.url, problem=in_language(instance.reason or "", self._lang))
         if asker.model == DEMO_MODEL_NAME:
             self._say("demo")
         return asker

@@ -15,6 +15,7 @@ ROOT = Path(analyze.__file__).parent
 WORDS = {
     "console",
     "errors",
+    "errors_zh",
     "files",
     "inert",
     "lang",

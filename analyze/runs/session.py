@@ -12,7 +12,7 @@ from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 
 from analyze.core import InstanceReport
-from analyze.errors import AnalyzeError, StoppedEarly
+from analyze.errors import AnalyzeError, StoppedEarly, TimeUp
 from analyze.records import Failure, Outcome, Request
 from analyze.runs.account import Account
 from analyze.runs.askers import Asker, FleetAsker, no_server
@@ -122,7 +122,7 @@ def _time_limit(stop: Stop, max_time_s: float | None) -> Iterator[None]:
     if max_time_s is None:
         yield
         return
-    reason = StoppedEarly("the time is up; everything recorded is safe", cure="the same command continues")
+    reason = TimeUp("the time is up; everything recorded is safe", cure="the same command continues")
 
     def time_is_up() -> None:
         if not stop.wanted:

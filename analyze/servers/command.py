@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 from analyze.errors import AnalyzeError, ServerError, UsageError
-from analyze.lang import LANGS, language
+from analyze.lang import LANGS, Lang, language
 from analyze.servers import checking, processes
 from analyze.servers.hardware import find_gpus
 from analyze.servers.installed import missing_extra
@@ -47,10 +47,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         run: Callable[[argparse.Namespace, ServerSettings, Console], int] = arguments.run
         return run(arguments, server_settings(os.environ), console)
     except AnalyzeError as error:
-        print(f"analyze servers: {error}", file=sys.stderr)
+        print(f"analyze servers: {error.said(_lang(arguments))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+
+
+def _lang(arguments: argparse.Namespace) -> Lang:
+    try:
+        return language(arguments.lang)
+    except UsageError:  # ANALYZE_LANG itself is wrong, and that is the error
+        return "en"
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
