@@ -38,7 +38,8 @@ from analyze.runs.account import Account
 from analyze.runs.askers import Asker, ClientAsker, FleetAsker, connected_asker
 from analyze.runs.command import Parser, add_run_flags, add_settings, flags_of, interrupted, run_command
 from analyze.runs.ending import work_lines
-from analyze.runs.journal import Journal, RunLock, read_outcomes
+from analyze.runs.journal import Journal, read_outcomes
+from analyze.runs.lock import RunLock
 from analyze.runs.manifest import Manifest, new_manifest, read_manifest, utc_now, write_manifest
 from analyze.runs.plan import Plan
 from analyze.runs.progress import ProgressLine, Standing

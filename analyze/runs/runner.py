@@ -95,11 +95,11 @@ async def outcomes(
     asker: Asker,
     *,
     stop: Stop | None = None,
-    keep: Callable[[Outcome], object] = lambda outcome: None,
+    keep: Callable[[Request, Outcome], object] = lambda request, outcome: None,
 ) -> AsyncGenerator[Outcome, None]:
     """Ask every request, as many at a time as the asker has room for, and yield the outcomes as they come.
 
-    `keep` is called with each outcome before it is yielded, to record it. An error it raises ends everything at once
+    `keep` is called with each request and its outcome before that is yielded, to record it. An error it raises ends all
     and is raised here; one that the source raises, and the reason of a stop, when what is in flight has finished.
     Structured answers are checked, and asked once more where they are wrong: raises ConstraintIgnoredError. Memory
     holds what is read ahead, at most LOOK_AHEAD_ROWS or LOOK_AHEAD_BYTES, and what is in flight.
@@ -137,7 +137,7 @@ class _Row(Out):
 class _Run:
     """The workers of one run, and what they share: changed only between two awaits of one event loop."""
 
-    def __init__(self, chunks: Chunks, asker: Asker, stop: Stop, keep: Callable[[Outcome], object]) -> None:
+    def __init__(self, chunks: Chunks, asker: Asker, stop: Stop, keep: Callable[[Request, Outcome], object]) -> None:
         self._check = ReplyCheck()
         self._source, self._asker, self._stop, self._keep = _Source(chunks), asker, stop, keep
         self.finished: asyncio.Queue[Outcome | None] = asyncio.Queue()
@@ -297,7 +297,7 @@ class _Run:
             return
         if isinstance(outcome, Answer):
             self._learn(row, lane, outcome, since)
-        self._keep(outcome)
+        self._keep(row.request, outcome)
         self.finished.put_nowait(outcome)
 
     def _back(self, row: _Row) -> None:

@@ -83,10 +83,10 @@ async def ask_left(
     if isinstance(asker, FleetAsker):
         asker.core.speak(progress.note, progress.lang)
 
-    def keep(outcome: Outcome) -> None:
+    def keep(request: Request, outcome: Outcome) -> None:
         if isinstance(outcome, Failure) and isinstance(asker, FleetAsker) and asker.core.gave_up:
             raise no_server([InstanceReport(i.url, problem=i.reason) for i in asker.core.fleet.instances])
-        account.ended(outcome, journal.record(outcome))
+        account.ended(outcome, journal.record(outcome, request))
 
     asked = failed = 0
     with _time_limit(stop, limits.max_time_s), _synced_each_second(journal, stop):
