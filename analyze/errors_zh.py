@@ -249,7 +249,7 @@ ZH = {
     "the servers do not serve one and the same model:\n{}": "各服务器的模型不一致:\n{}",
     "choose with --model": "请用 --model 选定",
     "no server serves {}; served: {}": "没有服务器提供 {}；现有: {}",
-    "{} does not apply the schema of row {}: {}; it said: {}": "{} 没有执行行 {} 的输出格式约束: {}；它的回复: {}",
+    "{} does not apply the {} of row {}: {}; it said: {}": "{0} 没有执行行 {2} 的输出约束（{1}）: {3}；它的回复: {4}",
     "start vLLM with --structured-outputs-config (start_vllm.sh does), or check the model's support": (
         "请带 --structured-outputs-config 启动 vLLM（start_vllm.sh 已带），或确认模型支持"
     ),

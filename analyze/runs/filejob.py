@@ -86,12 +86,19 @@ TEXTS: dict[Lang, dict[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """The files of a run whose output is `answers`."""
+    """The files of a run with this output, to which answers are appended as they come.
 
-    answers: Path
+    An output that cannot grow by lines (`.json`, a table) is built at the end, from a journal beside it.
+    """
+
+    output: Path
+
+    @property
+    def answers(self) -> Path:
+        return self.output if self.output.suffix == ".jsonl" else self.beside("journal.jsonl")
 
     def beside(self, ending: str) -> Path:
-        return self.answers.with_name(f"{self.answers.name}.{ending}")
+        return self.output.with_name(f"{self.output.name}.{ending}")
 
     @property
     def failures(self) -> Path:
@@ -126,6 +133,7 @@ class FileJob:
     input: str  # a path, or - for standard input
     paths: Paths
     lang: Lang
+    list_key: str | None = None  # where rows are listed in a `.json` that is one object
     maker: RequestMaker | None = None
     lines: Lines = BATCH
     limit: int | None = None
@@ -139,6 +147,10 @@ class FileJob:
     ordered: bool = False
     log_json: bool = False
     told: Mapping[str, Any] = field(default_factory=dict)
+
+    def source(self) -> Input:
+        """Return the input, to be read from its beginning."""
+        return Input(self.input, list_key=self.list_key)
 
     def rows(self, source: Input, account: Account | None = None, rejects: Rejects | None = None) -> Rows:
         """Return a pass over the input. Rows that cannot be used are an error, or with --skip-bad go to `rejects`."""
@@ -156,7 +168,7 @@ async def run(job: FileJob, connect: Callable[[], Awaitable[Asker]]) -> int:
     `connect` finds out who can be asked. It is called when nothing is seen to be wrong with the input, and before
     anything of an earlier run is touched.
     """
-    source = Input(job.input)
+    source = job.source()
     if not source.can_be_read_again and (job.update or job.ordered):
         raise UsageError("--update and --ordered read the input twice", cure="save it as a file, and give that")
     with (
@@ -178,7 +190,7 @@ def _look_first(job: FileJob, journal: Journal) -> None:
 
     Raises InputError, and MixedRunError where they have changed since they were recorded.
     """
-    source = Input(job.input)
+    source = job.source()
     if not source.can_be_read_again:
         return
     plan = Plan(Seen() if job.update else journal.seen, Account())
@@ -205,7 +217,7 @@ class Execution:
         """Ask what is left, and say how every row has ended. Return the exit code."""
         job, journal = self._job, self._journal
         before = read_manifest(job.paths.manifest)
-        chunks = job.rows(Input(job.input)).chunks() if job.update else ()
+        chunks = job.rows(job.source()).chunks() if job.update else ()
         settle(journal, before, self._manifest, chunks, update=job.update)
         clear_leftovers(*job.paths.all)
         write_manifest(job.paths.manifest, self._manifest)
@@ -217,7 +229,7 @@ class Execution:
             journal.tidy()
             if job.ordered and not self._account.left:
                 journal.close()
-                put_in_order(job.paths.answers, chain.from_iterable(job.rows(Input(job.input)).chunks()), job.lines)
+                put_in_order(job.paths.answers, chain.from_iterable(job.rows(job.source()).chunks()), job.lines)
         finally:
             rejects.close()
             journal.close()  # on the disk before the manifest says so
@@ -317,7 +329,7 @@ class Execution:
 
     def _say_files(self) -> None:
         texts, paths, failed = self._texts, self._job.paths, self._account.failed
-        print(texts["answers"].format(path=paths.answers))
+        print(texts["answers"].format(path=paths.output))
         if kinds := sorted(kind for kind, count in failed.items() if count):
             print(texts["failures"].format(path=paths.failures, kinds=", ".join(kinds)))
         if self._account.rejected:
@@ -340,7 +352,7 @@ def dry_run(job: FileJob) -> int:
     plan = Plan(known.seen, account, retry_failed=job.retry_failed)
     left = prompt_bytes_left = 0
     first: Request | None = None
-    for request in chain.from_iterable(map(plan.left_of, job.rows(Input(job.input), account).chunks())):
+    for request in chain.from_iterable(map(plan.left_of, job.rows(job.source(), account).chunks())):
         first = first or request
         left += 1
         prompt_bytes_left += len(prompt_bytes(request.body))
