@@ -21,7 +21,16 @@ RAW_TOLD = 2000
 ONCE_MORE = "That does not follow the required JSON schema: {problem}. Give the whole answer again, as JSON that does."
 
 
-async def ask_checked(ask: Callable[[Request], Awaitable[Outcome]], check: ReplyCheck, request: Request) -> Outcome:
+Ask = Callable[[Request], Awaitable[Outcome]]
+Around = Callable[[Ask], Ask]
+"""Something done around each asking: to the request before, to the outcome after."""
+
+
+def as_it_is(ask: Ask) -> Ask:
+    return ask
+
+
+async def ask_checked(ask: Ask, check: ReplyCheck, request: Request) -> Outcome:
     """Ask a row, and once more where its answer breaks the schema; raises as `ReplyCheck`."""
     first = check(request, await ask(request))
     again = _again(request, first)
