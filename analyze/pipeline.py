@@ -374,7 +374,16 @@ class Pipeline:
         began = time.monotonic()
         try:
             with self._stop.on_signals():
-                await ask_left([wanted], asker, journal, account, stop=self._stop, progress=progress, on_outcome=hear)
+                await ask_left(
+                    [wanted],
+                    asker,
+                    journal,
+                    account,
+                    stop=self._stop,
+                    progress=progress,
+                    on_outcome=hear,
+                    around=judge.around,
+                )
         finally:
             progress.close()
         seconds, uses = time.monotonic() - began, fleet.uses(time.monotonic()) if fleet else {}

@@ -25,7 +25,16 @@ ONCE_MORE = (
 )
 
 
-async def ask_checked(ask: Callable[[Request], Awaitable[Outcome]], check: ReplyCheck, request: Request) -> Outcome:
+Ask = Callable[[Request], Awaitable[Outcome]]
+Around = Callable[[Ask], Ask]
+"""Something done around each asking: to the request before, to the outcome after."""
+
+
+def as_it_is(ask: Ask) -> Ask:
+    return ask
+
+
+async def ask_checked(ask: Ask, check: ReplyCheck, request: Request) -> Outcome:
     """Ask a row, and once more where its answer breaks the schema; raises as `ReplyCheck`."""
     first = check(request, await ask(request))
     again = _again(request, first)

@@ -20,6 +20,7 @@ from analyze.runs.journal import SYNC_AFTER_S, Journal
 from analyze.runs.manifest import Manifest, is_other_run, refuse_other_run
 from analyze.runs.plan import changed_rows, mixed
 from analyze.runs.progress import ProgressLine
+from analyze.runs.replies import Around, as_it_is
 from analyze.runs.runner import Chunks, Stop, outcomes
 
 SAME_RUN = {"engine": "the engine", "model": "the model"}
@@ -74,8 +75,9 @@ async def ask_left(
     progress: ProgressLine,
     on_outcome: Callable[[Outcome], None],
     limits: Limits = NO_LIMITS,
+    around: Around = as_it_is,
 ) -> None:
-    """Ask what is left and record each outcome before `account` and `on_outcome` hear of it.
+    """Ask what is left and record each outcome before `account` and `on_outcome` hear of it; `around`: see `outcomes`.
 
     Raises ConstraintIgnoredError, OutputLostError; StoppedEarly at a limit; NoServerError when all servers are gone and
     none comes back, with the rows not asked left to the next run.
@@ -90,7 +92,7 @@ async def ask_left(
 
     asked = failed = 0
     with _time_limit(stop, limits.max_time_s), _synced_each_second(journal, stop):
-        async with aclosing(outcomes(left, asker, stop=stop, keep=keep)) as stream:
+        async with aclosing(outcomes(left, asker, stop=stop, keep=keep, around=around)) as stream:
             async for outcome in stream:
                 on_outcome(outcome)
                 asked, failed = asked + 1, failed + isinstance(outcome, Failure)

@@ -119,8 +119,8 @@ def test_files_packed_in_parts_are_read_to_their_end(tmp_path, pack):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("rows.txt", "unknown ending '.txt'"),
-        ("rows.txt.gz", "unknown ending '.txt'"),
+        ("rows.doc", "unknown ending '.doc'"),
+        ("rows.doc.gz", "unknown ending '.doc'"),
         ("rows.gz", "no ending"),
         ("rows", "no ending"),
     ],
