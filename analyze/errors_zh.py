@@ -45,6 +45,7 @@ ZH = {
     "argument {}: {} is no number from 1 up": "参数 {}: {} 不是从 1 起的整数",
     "argument {}: {} is no share such as 5% or 0.05": "参数 {}: {} 不是 5% 或 0.05 这样的比例",
     "argument {}: {} is no part such as 1/4": "参数 {}: {} 不是 1/4 这样的分片",
+    "argument {}: {} is no probability from 0 to 1": "参数 {}: {} 不是 0 到 1 之间的概率",
     "argument {}: no JSON: {}": "参数 {}: 不是 JSON: {}",
     "argument {}: not allowed with argument {}": "参数 {} 不能与 {} 同用",
     "the following arguments are required: {}": "缺少必需的参数: {}",
@@ -131,6 +132,22 @@ ZH = {
     ),
     "write it as {}·{} in the input, or ask another model; and report the token, please": (
         "请在输入中写成 {}·{}，或换一个模型；也请把这个 token 告诉我们"
+    ),
+    # --- classification ---
+    "{}: results are written as one of {}": "{}: 结果只能写成 {}",
+    "{} is for servers that are started here, but addresses are given": "{} 只用于自行启动的服务器，而这里给出了地址",
+    "leave out {}, or the addresses": "请去掉 {}，或去掉地址",
+    "this is no label": "这不是标签",
+    'a label is "name", or {"label": "name", "description": "...", "examples": ["..."]}': (
+        '标签写成 "名称" 或 {"label": "名称", "description": "...", "examples": ["..."]}'
+    ),
+    "two labels are named {}": "有两个标签同名 {}",
+    "name each label once": "每个标签只列一次",
+    "a label has no name": "有标签没有名称",
+    "--labels a,b,c without empty ones": "--labels a,b,c，不要有空的",
+    "{} label(s) leave nothing to choose": "{} 个标签无从选择",
+    "take less of the GPU: --gpu-memory-utilization 0.7, or a smaller --max-num-seqs or --max-model-len": (
+        "请少占显存: --gpu-memory-utilization 0.7，或减小 --max-num-seqs、--max-model-len"
     ),
     # --- tasks ---
     "holds no usable task": "没有可用的任务",

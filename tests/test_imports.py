@@ -54,6 +54,7 @@ ALLOWED: dict[str, set[str]] = {
     "per_task": {"core", "runs", "judge", "facts", "multi_vllm", "log_probabilities"},
     "pipeline": {"runs", "judge", "facts", "stats", "report", "per_task", "pipeline_texts", "tokens"},
     "pipeline_texts": set(),
+    "classify": {"core", "fleet", "report", "runs", "servers", "stats", "tokens"},
     "batch": {"runs", "tokens"},
     "cli": {"runs", "servers", "report", *JOBS},
     "__init__": {"multi_vllm", "runs", "per_task", "pipeline"},

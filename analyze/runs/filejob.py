@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -39,6 +39,7 @@ from analyze.runs.lock import RunLock
 from analyze.runs.manifest import new_manifest, read_manifest, rows_kept_current, utc_now, write_manifest
 from analyze.runs.plan import Plan
 from analyze.runs.progress import ProgressLine, Standing
+from analyze.runs.replies import Around, as_it_is
 from analyze.runs.rows import Rejects, RequestMaker, Rows, Shard
 from analyze.runs.runner import Chunks, Stop
 from analyze.runs.seen import Seen
@@ -125,7 +126,8 @@ class Paths:
 class FileJob:
     """One invocation, checked: what to read, where to write, what to make of rows and answers.
 
-    `label` stands before the progress; `told` are the job's own fields of the manifest.
+    `label` stands before the progress; `told` are the job's own fields of the manifest. `around` goes around each
+    asking (`runs.replies`). `finish` is called when all is recorded; what it returns is said before the account.
     """
 
     name: str
@@ -147,6 +149,8 @@ class FileJob:
     ordered: bool = False
     log_json: bool = False
     told: Mapping[str, Any] = field(default_factory=dict)
+    around: Around = as_it_is
+    finish: Callable[[FileJob], Sequence[str]] = lambda job: ()
 
     def source(self) -> Input:
         """Return the input, to be read from its beginning."""
@@ -266,6 +270,7 @@ class Execution:
                     progress=progress,
                     on_outcome=self._tally.add,
                     limits=job.limits,
+                    around=job.around,
                 )
             self._answer_duplicates()
         finally:
@@ -313,6 +318,8 @@ class Execution:
         seconds = time.monotonic() - self._began
         uses = self._fleet.uses(time.monotonic()) if self._fleet is not None else {}
         self._say_files()
+        for line in job.finish(job):
+            print(line)
         lines = last_lines(
             account,
             self._tally,

@@ -67,12 +67,14 @@ def fields_of(item: ChatRequest | Mapping[str, Any]) -> Fields:
 def requests_of(rows: Sequence[Fields], ids: RowIds) -> list[Request]:
     """Name rows, and what each asks. Raises ValueError, giving out no names, for a body that is nested too deeply."""
     asked = [asked_of(row.body, row.url) for row in rows]
-    named = ids([row.own if row.own is not None else _content_id(row) for row in rows])
+    named = ids([row.own if row.own is not None else content_id([row.url, row.body]) for row in rows])
     return [
         Request(row_id, what, url, body, own if own is not None and own != row_id else None, group, row)
         for row_id, what, (own, group, url, body, row) in zip(named, asked, rows, strict=True)
     ]
 
 
-def _content_id(row: Fields) -> str:
-    return "sha256:" + sha256(to_json([row.url, row.body])).hexdigest()
+def content_id(value: object) -> str:
+    """Return the name of a row without one: the SHA-256 of what it says. What is made of a row is no part of it: under
+    another prompt it is the same row, which asks something else."""
+    return f"sha256:{sha256(to_json(value)).hexdigest()}"
