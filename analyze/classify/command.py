@@ -31,6 +31,8 @@ from analyze.runs.command import Parser, add_limit_flags, add_run_flags, add_set
 from analyze.runs.filejob import FileJob, Paths, dry_run, run
 from analyze.runs.manifest import read_manifest
 from analyze.runs.session import Limits
+from analyze.tiny_model import DEMO_MODEL_NAME
+from analyze.tokens import CANNOT_TELL
 
 if TYPE_CHECKING:
     from analyze.servers.private import PrivateFleet
@@ -55,6 +57,7 @@ TEXTS: dict[Lang, dict[str, str]] = {
         "none": "(no label)",
         "cached": "prompt tokens from the prefix cache: {share:.0%}",
         "starting": "no address is given: starting servers of our own ({logs})",
+        "demo": "⚠️  the tiny random model answers: its labels are noise, good for trying things out and nothing else",
     },
     "zh": {
         "label": "分类",
@@ -63,6 +66,7 @@ TEXTS: dict[Lang, dict[str, str]] = {
         "none": "（无标签）",
         "cached": "来自前缀缓存的提示 token: {share:.0%}",
         "starting": "未给出服务器地址: 自行启动服务器（{logs}）",
+        "demo": "⚠️  回答来自微型随机模型: 标签只是噪声，仅供试跑",
     },
 }
 
@@ -72,7 +76,7 @@ class Classification:
     """One invocation, checked."""
 
     job: FileJob
-    labels: Labels
+    asking: Asking
     model: str | None
     settings: settings.Settings
     urls: tuple[str, ...] | None  # None: servers of our own
@@ -101,12 +105,19 @@ class Classification:
     async def _connect(self, fleet: PrivateFleet | None) -> Asker:
         """Return who is asked. Raises NoServerError, UsageError, ServerError."""
         urls = await _started(fleet) if fleet is not None else self.urls
-        return await connected_asker(
+        asker = await connected_asker(
             urls=urls,
             api_key=settings.api_key(self.settings[settings.VLLM_API_KEY]),
             model=self.model if fleet is None else None,
             in_flight=self.job.in_flight,
         )
+        if asker.model == DEMO_MODEL_NAME:
+            print(TEXTS[self.job.lang]["demo"])
+        tokens = await asker.unguarded_tokens()
+        if tokens is None:
+            log.warning(CANNOT_TELL[self.job.lang])
+        self.asking.refuse(tokens or frozenset(), asker.model)
+        return asker
 
 
 def finish(job: FileJob) -> list[str]:
@@ -164,7 +175,7 @@ def parse(argv: Sequence[str]) -> Classification | settings.Settings:
     labels = read_labels(args.labels, multi=args.multi_label)
     prompt_lang = _prompt_lang(paths, lang)
     prompt = read_prompt(args.prompt) if args.prompt else default_prompt(labels, prompt_lang)
-    urls = _urls(resolved, args)
+    urls, asking = _urls(resolved, args), Asking(labels)
     job = FileJob(
         name="classify",
         label=TEXTS[lang]["label"],
@@ -191,10 +202,10 @@ def parse(argv: Sequence[str]) -> Classification | settings.Settings:
             "constrained": not args.lenient,
             "abstain_below": args.abstain_below,
         },
-        around=Asking(labels),
+        around=asking,
         finish=finish,
     )
-    return Classification(job, labels, args.model, resolved, urls, _servers(args, output), args.dry_run)
+    return Classification(job, asking, args.model, resolved, urls, _servers(args, output), args.dry_run)
 
 
 def _parser() -> Parser:

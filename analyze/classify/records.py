@@ -10,18 +10,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from analyze.classify.labels import Labels
 from analyze.classify.prompts import messages
 from analyze.classify.reading import Confidence, Label, confidence_of, label_in_text, label_of
+from analyze.inert import inert
 from analyze.records import Answer, Failure, Outcome, Request
 from analyze.runs.ids import content_id
 from analyze.runs.inputs import Bad
 from analyze.runs.lines import RecordLines
 from analyze.runs.replies import Ask
+from analyze.tokens import unguarded_cure, unguarded_in, unguarded_message
 
 FIRST = "query"
 GUESSED = "label found in free text"
@@ -153,17 +155,27 @@ def _usage(answer: Answer) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True, slots=True)
 class Asking:
     """Goes around an asking (`runs.replies.Around`): what cannot be asked about is not, and what has no label fails."""
 
-    labels: Labels
+    def __init__(self, labels: Labels) -> None:
+        self.labels = labels
+        self._unguarded: tuple[Collection[str], str | None] = (), None
+
+    def refuse(self, tokens: Collection[str], model: str | None) -> None:
+        """Refuse from now on every text that holds one of these control tokens of the model: see `tokens`."""
+        self._unguarded = tokens, model
+
+    def _problem(self, text: Text) -> str | None:
+        tokens, model = self._unguarded
+        token = unguarded_in(inert(text.query), tokens)
+        return text.problem if token is None else f"{unguarded_message(token, model)}; {unguarded_cure(token)}"
 
     def __call__(self, ask: Ask) -> Ask:
         async def asked(request: Request) -> Outcome:
             text: Text = request.row
-            if text.problem is not None:
-                return Failure(request.id, request.asked, "invalid", text.problem, raw=text.query)
+            if (problem := self._problem(text)) is not None:
+                return Failure(request.id, request.asked, "invalid", problem, raw=text.query)
             outcome = await ask(request)
             if isinstance(outcome, Failure) or "structured_outputs" in request.body:
                 return outcome  # a constraint is checked behind this

@@ -1,0 +1,88 @@
+"""Classification by real vLLM servers: those that run, and servers of its own, which it stops at its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.real.conftest import RealFleet
+
+pytestmark = pytest.mark.vllm
+
+QUERIES = [f"{number}: what helps against a headache, and how far is it to the moon?" for number in range(100)]
+
+
+def classify(folder: Path, *flags: str, **environ: str) -> subprocess.Popen[str]:
+    (folder / "q.txt").write_text("\n".join(QUERIES))
+    command = [sys.executable, "-m", "analyze.classify", "--input", "q.txt", *flags]
+    return subprocess.Popen(
+        command, cwd=folder, env={**os.environ, **environ}, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+
+
+def ended(process: subprocess.Popen[str]) -> str:
+    said, _ = process.communicate(timeout=400)
+    assert process.returncode == 0, said
+    return said
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_bytes().splitlines()]
+
+
+def servers_of(folder: Path) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter(["cmdline", "cwd"]):
+        if process.info["cwd"] == str(folder) and "--served-model-name" in (process.info["cmdline"] or []):
+            found.append(process)
+    return found
+
+
+def test_running_servers_classify_a_hundred_texts(real_fleet: RealFleet, tmp_path: Path) -> None:
+    urls = [word for url in real_fleet.urls for word in ("--base-url", url)]
+    said = ended(classify(tmp_path, "--output", "out.json", *urls))
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert [row["query"] for row in found] == QUERIES
+    for row in found:
+        assert row["label"] in ("medical", "others") and json.loads(row["raw_output"]) == {"label": row["label"]}
+        assert sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+        assert row["confidence"] == row["probabilities"][row["label"]]
+    assert len({row["instance"] for row in found}) == 4
+    assert said.splitlines()[-1].startswith("100 rows read: 100 ok")
+
+
+def test_servers_of_its_own_are_started_reuse_the_prompt_and_are_gone_at_the_end(tmp_path: Path) -> None:
+    process = classify(tmp_path, "--output", "out.jsonl", "--max-num-seqs", "16", "--max-model-len", "4096")
+    until_some(process, tmp_path / "out.jsonl", 20)
+    (server,) = servers_of(tmp_path)
+    argv = server.cmdline()
+    assert argv[argv.index("--max-num-seqs") + 1] == "16" and argv[argv.index("--max-model-len") + 1] == "4096"
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    kept = len(rows(tmp_path / "out.jsonl"))
+    assert 20 <= kept < 100 and server.is_running()
+    said = ended(classify(tmp_path, "--output", "out.jsonl", "--max-num-seqs", "16", "--max-model-len", "4096"))
+    assert not server.is_running(), "what a killed job left behind is stopped by the next one"
+    assert servers_of(tmp_path) == []
+    found = rows(tmp_path / "out.jsonl")
+    assert sorted(row["query"] for row in found) == sorted(QUERIES)
+    (share,) = re.findall(r"prefix cache: (\d+)%", said)
+    assert int(share) >= 80
+    assert "noise" in said and f"({kept} of them before)" in said
+
+
+def until_some(process: subprocess.Popen[str], path: Path, count: int) -> None:
+    give_up_at = time.monotonic() + 300
+    while not path.exists() or path.read_bytes().count(b"\n") < count:
+        assert process.poll() is None and time.monotonic() < give_up_at, process.communicate()[0]
+        time.sleep(0.02)
