@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import cache
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from analyze.core import Fate
 from analyze.facts import FACTS_VERSION, Facts, measure_many
@@ -24,8 +26,9 @@ from analyze.judge.tasks import Task, task_from_json
 from analyze.judge.verdicts import CellFailure, Reply, ReplyError, parse_reply
 from analyze.lang import Lang, language
 from analyze.records import CHAT_URL, Answer, Failure, Outcome, Request, asked_of, to_json
-from analyze.runs.askers import ClientAsker, OneLane
+from analyze.runs.askers import ClientAsker, FleetAsker, OneLane
 from analyze.runs.replies import ReplyCheck, ask_checked
+from analyze.tokens import CANNOT_TELL, refuse_unguarded
 
 if TYPE_CHECKING:
     from analyze.multi_vllm import MultiVLLMClient
@@ -120,6 +123,15 @@ def _reply(outcome: Outcome) -> Reply:
         return CellFailure(error.kind, error.message)
 
 
+def inserted_texts(tasks: Iterable[Task]) -> Iterator[tuple[str, str]]:
+    """Yield what comes from tasks into prompts, with what each is called."""
+    for task in tasks:
+        yield f"task {task.task_id}: prompt", task.prompt
+        yield f"task {task.task_id}: language", task.language
+        for solution in (task.target, *task.rivals):
+            yield f"task {task.task_id}: code of {solution.author}", solution.code
+
+
 # -- one task at a time, through a client ------------------------------------------------------------------------
 
 
@@ -131,12 +143,46 @@ def analyze_task(task: Task | Mapping[str, Any], model: str, client: Any = None)
         model: the name that the servers serve.
         client: any client of the OpenAI client's shape; default: one MultiVLLMClient of the settings, shared.
 
-    Raises InputError for a task that is none.
+    Raises InputError for a task that is none, or that holds a control token of the model which no guard covers.
     """
-    task = task if isinstance(task, Task) else task_from_json(task)
+    client = client or _shared_client()
+    (read,) = _guarded([task], model, client)
+    return _analyzed(read, model, client)
+
+
+def analyze_tasks_concurrent(
+    tasks: Sequence[Task | Mapping[str, Any]], model: str, max_workers: int = 4, client: Any = None
+) -> list[Analysis]:
+    """Judge tasks, `max_workers` at a time; the analyses in the order of the input, without the None.
+
+    Raises InputError as `analyze_task`, before anything is asked.
+    """
+    client = client or _shared_client()
+    read = _guarded(tasks, model, client)
+    with ThreadPoolExecutor(max_workers=max_workers) as executor:
+        results = list(executor.map(lambda task: _analyzed(task, model, client), read))
+    return [result for result in results if result is not None]
+
+
+def analyze_tasks_parallel(
+    tasks: Sequence[Task | Mapping[str, Any]], model: str, max_workers: int = 4, client: Any = None
+) -> list[Analysis]:
+    """Judge tasks, `max_workers` at a time; the analyses in the order in which they are ready, without the None.
+
+    Raises InputError as `analyze_task`, before anything is asked.
+    """
+    client = client or _shared_client()
+    read = _guarded(tasks, model, client)
+    with ThreadPoolExecutor(max_workers=max_workers) as executor:
+        futures = [executor.submit(_analyzed, task, model, client) for task in read]
+        results = [future.result() for future in as_completed(futures)]
+    return [result for result in results if result is not None]
+
+
+def _analyzed(task: Task, model: str, client: Any) -> Analysis | None:
     judge = Judge([task], lang=language())
     with ThreadPoolExecutor(1) as executor:  # a thread of its own: a notebook's has an event loop running already
-        asking = _ask_all(judge, ClientAsker(client or _shared_client(), model=model))
+        asking = _ask_all(judge, ClientAsker(client, model=model))
         outcomes = executor.submit(asyncio.run, asking).result()
     (analysis,) = judge.fold(outcomes, facts_of([task]))
     if analysis["score"] is None:
@@ -146,23 +192,50 @@ def analyze_task(task: Task | Mapping[str, Any], model: str, client: Any = None)
     return analysis
 
 
-def analyze_tasks_concurrent(
-    tasks: Sequence[Task | Mapping[str, Any]], model: str, max_workers: int = 4, client: Any = None
-) -> list[Analysis]:
-    """Judge tasks, `max_workers` at a time; the analyses in the order of the input, without the None."""
-    with ThreadPoolExecutor(max_workers=max_workers) as executor:
-        results = list(executor.map(lambda task: analyze_task(task, model, client), tasks))
-    return [result for result in results if result is not None]
+def _guarded(tasks: Sequence[Task | Mapping[str, Any]], model: str, client: Any) -> list[Task]:
+    """Return the tasks read. Raises InputError where one is none, or holds what would be a control token."""
+    read = [task if isinstance(task, Task) else task_from_json(task) for task in tasks]
+    refuse_unguarded(inserted_texts(read), _unguarded_tokens(model, client), model)
+    return read
 
 
-def analyze_tasks_parallel(
-    tasks: Sequence[Task | Mapping[str, Any]], model: str, max_workers: int = 4, client: Any = None
-) -> list[Analysis]:
-    """Judge tasks, `max_workers` at a time; the analyses in the order in which they are ready, without the None."""
-    with ThreadPoolExecutor(max_workers=max_workers) as executor:
-        futures = [executor.submit(analyze_task, task, model, client) for task in tasks]
-        results = [future.result() for future in as_completed(futures)]
-    return [result for result in results if result is not None]
+_Tokens = frozenset[str]
+_tokens_told: WeakKeyDictionary[Any, dict[str, _Tokens]] = WeakKeyDictionary()
+_telling = threading.Lock()  # several threads may judge their first task at once
+
+
+def _unguarded_tokens(model: str, client: Any) -> _Tokens:
+    """Return the control tokens of the model that inserted text could become, asked once of each client.
+
+    A client of somebody else's does not tell, and a server need not: then there are none, and the log says so.
+    """
+    if not hasattr(client, "fleet_options"):
+        _warn_that_it_cannot_be_told(model)
+        return frozenset()
+    with _telling:
+        told = _tokens_told.setdefault(client, {})
+        if model not in told:
+            with ThreadPoolExecutor(1) as executor:
+                tokens = executor.submit(asyncio.run, _ask_tokens(model, client)).result()
+            if tokens is None:  # asked again by the next call: perhaps no server was up
+                _warn_that_it_cannot_be_told(model)
+                return frozenset()
+            told[model] = tokens
+        return told[model]
+
+
+@cache  # said once
+def _warn_that_it_cannot_be_told(model: str) -> None:
+    log.warning(CANNOT_TELL[language()])
+
+
+async def _ask_tokens(model: str, client: Any) -> _Tokens | None:
+    asker = FleetAsker(**client.fleet_options())
+    asker.model = model
+    try:
+        return await asker.unguarded_tokens()
+    finally:
+        await asker.aclose()
 
 
 async def _ask_all(judge: Judge, asker: ClientAsker) -> dict[str, Outcome]:

@@ -31,7 +31,7 @@ from analyze.console import printable
 from analyze.errors import EXIT_OK, EXIT_SOME_FAILED, UsageError
 from analyze.files import sha256_of, whole_file
 from analyze.lang import Lang, is_lang, language
-from analyze.per_task import Analysis, Judge, MeasuredAsker, TaskFacts, facts_of
+from analyze.per_task import Analysis, Judge, MeasuredAsker, TaskFacts, facts_of, inserted_texts
 from analyze.pipeline_texts import RULE, TEXTS
 from analyze.records import Answer, Failure, Outcome, Request, to_json
 from analyze.runs.account import Account
@@ -518,15 +518,6 @@ def is_incomplete(analysis: Analysis) -> bool:
     """Whether a judgement of a task failed: one of its pairs, or one that checks the judge."""
     probed = (cell for entry in analysis["audit"] for cell in entry["cells"])
     return analysis["unscored"] > 0 or any(cell["status"] == "failed" for cell in probed)
-
-
-def inserted_texts(tasks: Iterable[Task]) -> Iterator[tuple[str, str]]:
-    """Yield what comes from tasks into prompts, with what each is called."""
-    for task in tasks:
-        yield f"task {task.task_id}: prompt", task.prompt
-        yield f"task {task.task_id}: language", task.language
-        for solution in (task.target, *task.rivals):
-            yield f"task {task.task_id}: code of {solution.author}", solution.code
 
 
 def failure_row(judge: Judge, failure: Failure) -> dict[str, Any]:

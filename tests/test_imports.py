@@ -49,7 +49,7 @@ ALLOWED: dict[str, set[str]] = {
     "runs": {"core", "fleet", "tokens", "usage"},
     "status": {"runs", "status_texts"},
     "status_texts": set(),
-    "per_task": {"core", "runs", "judge", "facts", "multi_vllm"},
+    "per_task": {"core", "runs", "judge", "facts", "multi_vllm", "tokens"},
     "pipeline": {"runs", "judge", "facts", "stats", "report", "per_task", "pipeline_texts", "tokens"},
     "pipeline_texts": set(),
     "batch": {"runs", "tokens"},
