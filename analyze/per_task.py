@@ -45,17 +45,27 @@ TaskFacts = Mapping[tuple[str, str], Facts]  # code and language → its facts
 class Judge:
     """The cells of a list of tasks: the requests they are, and the analyses that the outcomes fold into."""
 
-    def __init__(self, tasks: Sequence[Task], *, lang: Lang, measured: bool = False, audit_tasks: int = 0) -> None:
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        *,
+        lang: Lang,
+        measured: bool = False,
+        audit_tasks: int = 0,
+        second_model: str | None = None,
+    ) -> None:
         """Make the cells, which takes about 20 ms for an audited task.
 
         `lang` is the language the judge writes in; `measured`: no model, so facts are part of what is asked.
-        `audit_tasks` is on how many tasks the judge itself is checked, at most: see `judge.audit`.
+        `audit_tasks` is on how many tasks the judge itself is checked, at most: see `judge.audit`. `second_model` is
+        the second judge's, if there is one: it is part of what is asked of it, so another one is another question.
         """
         self.tasks = tasks
         self._lang = lang
         self._measured = measured
         self._audit_tasks = audit_tasks
-        self._probes = audit_of(tasks, audit_tasks, max_code_chars=MAX_CODE_CHARS)
+        self._second_model = second_model
+        self._probes = audit_of(tasks, audit_tasks, max_code_chars=MAX_CODE_CHARS, with_second=second_model is not None)
         self.cells = {cell.id: cell for task in tasks for cell in self._cells_of(task)}
 
     @property
@@ -63,10 +73,16 @@ class Judge:
         """The ids of the tasks on which the judge is checked by all probes."""
         return list(self._probes)[: self._audit_tasks]
 
-    def requests(self) -> Iterator[Request]:
+    def cells_for(self, *, second: bool) -> list[Cell]:
+        """Return the cells that the second judge is asked, or those that the first is."""
+        return [cell for cell in self.cells.values() if (cell.probe == "second") == second]
+
+    def requests(self, cells: Iterable[Cell] | None = None) -> Iterator[Request]:
         """Yield one request a cell, the cells of a task next to each other: they share their prompt's beginning."""
-        for cell in self.cells.values():
+        for cell in self.cells.values() if cells is None else cells:
             body = cell_body(cell, lang=self._lang, max_code_chars=MAX_CODE_CHARS)
+            if cell.probe == "second":
+                body = {"model": self._second_model, **body}
             told = {**body, "engine": f"measured {FACTS_VERSION}"} if self._measured else body
             yield Request(cell.id, asked_of(told, sample=cell.sample), CHAT_URL, body, group=cell.group)
 
