@@ -437,9 +437,12 @@ class Pipeline:
         self._say_work(tally, tally.parts(uses), seconds)
         work = manifest_fields(tally, uses, seconds)
         self._manifest |= {"second_judge": {**self._manifest["second_judge"], **work}} if is_second else work
-        self._manifest["counts"] = self._list_failed(judge, ended)
+        counts = self._list_failed(judge, ended)
+        has_ended = bool(left) or self._stop.cut_short
+        if has_ended or not counts["cells_left"]:  # else the second judge comes next
+            self._manifest["counts"] = counts
         write_manifest(self._out / "run.json", self._manifest)
-        if left or self._stop.cut_short:
+        if has_ended:
             raise interrupted(self._lang)
 
     def _say_cells(self, line: str, cells: Sequence[Cell], ended: Mapping[str, Outcome], before: int) -> int:
