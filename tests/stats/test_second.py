@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import replace
+from statistics import fmean
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analyze.stats import Estimate, cohen_kappa, gwet_ac1, krippendorff_alpha
+from analyze.stats import Estimate, cluster_interval, cohen_kappa, gwet_ac1, krippendorff_alpha
+from analyze.stats.intervals import t_quantile
 from analyze.stats.jackknife import jackknife
 from analyze.stats.second import Disagreement, SecondJudge
 from analyze.stats.summary import summarise
+from tests.stats.test_agreement import ABSTRACTORS
 from tests.stats.test_check import audit, digits, mirror
 from tests.stats.test_summary import CONFLICT, LOSS, TRUE, UNSCORED, WIN, record
 
@@ -117,37 +121,35 @@ def test_tasks_of_one_group_are_one_observation() -> None:
 # --- jackknife ---
 
 
-def test_of_a_mean_the_jackknife_is_its_t_interval() -> None:
-    from analyze.stats import cluster_interval
-
+def test_what_the_jackknife_leaves_out_is_a_cluster_and_its_scale_is_fishers() -> None:
     values = [0.1, 0.4, 0.35, 0.8, -0.2]
-    found = jackknife([[value] for value in values], lambda units: sum(units) / len(units))
+    found = jackknife([[value] for value in values], lambda units: math.tanh(fmean(units)))
     expected = cluster_interval(values, range(5))
-    assert found.value == pytest.approx(expected.value)
-    assert (found.low, found.high) == (pytest.approx(expected.low), pytest.approx(expected.high))
+    for one, other in ((found.value, expected.value), (found.low, expected.low), (found.high, expected.high)):
+        assert one is not None and other is not None
+        assert math.atanh(one) == pytest.approx(other)
 
 
-def test_of_ac1_it_has_gwets_standard_error() -> None:
-    """Gwet's example of 125 subjects, 118 and 2 alike: its AC1 is 0.9408; his variance formula, written out."""
-    rated = [("+", "+")] * 118 + [("+", "-")] * 5 + [("-", "+")] * 2
-    found = jackknife(
-        [[each] for each in rated], lambda units: gwet_ac1([a for a, _ in units], [b for _, b in units], 2)
-    )
-    assert found.value == pytest.approx(0.9408, abs=1e-4)
-    n, positive = 125, (123 + 120) / 250
-    chance = 2 * positive * (1 - positive)
-    deviations = []
-    for a, b in rated:
-        share = {"+": ((a == "+") + (b == "+")) / 2}
-        share["-"] = 1 - share["+"]
-        of_chance = share["+"] * (1 - positive) + share["-"] * positive
-        own = ((a == b) - chance) / (1 - chance) - 2 * (1 - found.value) * (of_chance - chance) / (1 - chance)
-        deviations.append(own - found.value)
-    se = (sum(each**2 for each in deviations) / n / (n - 1)) ** 0.5
-    assert found.low is not None
-    from analyze.stats.intervals import t_quantile
+@pytest.mark.parametrize(
+    ("measure", "value", "se"),
+    [
+        (cohen_kappa, 0.7964094, 0.05891072),
+        (lambda a, b: gwet_ac1(a, b, 3), 0.8493305, 0.04321747),
+        (lambda a, b: krippendorff_alpha(zip(a, b, strict=True), "nominal"), 0.7972585, 0.05905473),
+    ],
+    ids=["kappa", "AC1", "alpha"],
+)
+def test_the_jackknife_has_the_standard_errors_that_gwet_publishes(measure: Any, value: float, se: float) -> None:
+    found = jackknife([[each] for each in ABSTRACTORS], lambda units: measure(*zip(*units, strict=True)))
+    assert found.value == pytest.approx(value, abs=5e-8)
+    assert found.low and found.high
+    half = (math.atanh(found.high) - math.atanh(found.low)) / 2 * (1 - value**2)
+    assert half / t_quantile(0.975, 99) == pytest.approx(se, rel=0.1)
 
-    assert (found.value - found.low) / t_quantile(0.975, n - 1) == pytest.approx(se, rel=0.02)
+
+def test_agreement_that_one_task_alone_spoils_has_an_interval_that_ends_at_perfect() -> None:
+    kappa = second_of(*[(WIN, WIN), (LOSS, LOSS)] * 4, (WIN, LOSS)).kappa
+    assert kappa.value and kappa.low and kappa.low < kappa.value < 1 == kappa.high
 
 
 # --- invariance ---
