@@ -153,7 +153,7 @@ _EN: Final[dict[str, str]] = {
     "second": "Would another judge say the same?",
     "second_lead": "{model} judged the comparisons of the audited tasks too, {pairs} of them, in both orders. It "
     "enters no result and decides nothing above: two judges that agree may be wrong together; where they do not, "
-    "one of them is.",
+    "at least one of them is.",
     "second_kin": "By their names, both judges ({first}, {second}) belong to one family of models: they may share "
     "their errors, and agree for that. Take a second judge of another family.",
     "second_said": "The comparisons that both judged, from the target's side",
@@ -164,7 +164,7 @@ _EN: Final[dict[str, str]] = {
     "second_same": "Every comparison that both judged has the same outcome by both.",
     "second_row": "{rival}: {first} by the first judge, {second} by the second",
     "m_second": "Same outcome",
-    "m_second_why": "Comparisons that both call a win, a tie or a loss.",
+    "m_second_why": "Share of comparisons to which both give the same outcome: win, tie or loss.",
     "m_second_kappa": "κ of outcomes",
     "m_second_kappa_why": "The same beyond chance: 0 is chance, 1 is perfect.",
     "m_second_ac1": "AC1 of outcomes",
@@ -559,7 +559,7 @@ _ZH: Final[dict[str, str]] = {
     "probe_second": "第二评审",
     "second": "换一个评审，结论一样吗？",
     "second_lead": "{model} 也评了受检任务的 {pairs} 次比较，同样按两种顺序。它不进入任何结果，也不影响上面的结论："
-    "两个评审一致，仍可能一起错；不一致，则必有一方错。",
+    "两个评审一致，仍可能一起错；不一致，则至少有一方错。",
     "second_kin": "从名称看，两个评审（{first}、{second}）属于同一模型家族，可能犯同样的错误，并因此一致。"
     "第二评审应选另一家族的模型。",
     "second_said": "两个评审都已判定的比较，以目标方案为准",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -220,7 +221,10 @@ def test_what_the_second_judge_fails_to_answer_fails_no_task(
     assert "4 of the" in said and "3 tasks = 3 ok + 0 failed" in said
 
 
-def test_killed_while_the_second_judge_is_asked_it_asks_exactly_what_is_missing(run: Run, second: FakeVLLM) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
+def test_ended_while_the_second_judge_is_asked_it_asks_exactly_what_is_missing(
+    run: Run, second: FakeVLLM, number: signal.Signals, code: int
+) -> None:
     first = run.server()
     second.delay_s = 0.2
     env = {
@@ -236,8 +240,9 @@ def test_killed_while_the_second_judge_is_asked_it_asks_exactly_what_is_missing(
     while len(second.bodies) < 4:
         time.sleep(0.01)
         assert process.poll() is None
-    process.kill()
+    process.send_signal(number)
     process.communicate()
+    assert process.returncode == code
     asked = len(run.bodies)
     second.delay_s = 0.0
     with_second(run, second, audit_tasks=3)

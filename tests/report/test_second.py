@@ -72,6 +72,15 @@ def test_pairs_that_differ_are_linked_to_their_tasks_the_opposite_ones_first(tmp
     assert text.index("- `task-01` model") < text.index("- `task-00` model")
 
 
+@pytest.mark.parametrize("lang", LANGS)
+def test_what_the_second_judge_said_of_a_pair_stands_in_its_task(tmp_path: Path, lang: Lang) -> None:
+    tasks, t = judged_twice([1.0], [0.0]), TEXTS[lang]
+    tasks[0]["audit"][-1]["cells"][1]["reason"] = "the rival is shorter"
+    page, _ = pages(run(tmp_path / "run", tasks), lang)
+    said = f"{t['second_second']}{t['colon']}{t['order_rival_first']}</span> <b>{t['said_0']}</b></p>"
+    assert f'{said}\n<p class="said">the rival is shorter</p>' in page
+
+
 def test_a_long_list_is_cut_and_the_rest_is_counted(tmp_path: Path) -> None:
     count = MOST_DISAGREEMENTS + 3
     for page in pages(run(tmp_path / "run", judged_twice([1.0] * count, [0.0] * count))):
