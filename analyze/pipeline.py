@@ -508,6 +508,9 @@ class Pipeline:
             self._say("rate", value=rate.value, low=low, high=high, n=summary.tasks)
         if order.value is not None:
             self._say("order", value=order.value)
+        if summary.second is not None and summary.second.agreement.value is not None:
+            agreement = summary.second.agreement
+            self._say("second_agrees", value=agreement.value, n=agreement.n)
         return summary
 
     def _finish(self, tasks: int, failed: int) -> None:

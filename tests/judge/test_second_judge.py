@@ -76,6 +76,7 @@ def test_the_second_judge_is_asked_every_pair_of_the_audited_tasks_with_the_byte
     said = capsys.readouterr().out
     assert f"second judge: 1 of 1 instances up, model {SECOND}" in said
     assert "second judge: 8 judgements (0 of them before), 0 failed, 0 left" in said
+    assert "the second judge gives the same outcome: 0% of 4 comparisons" in said
     assert run.manifest["second_model"] == SECOND
     assert [part["url"] for part in run.manifest["second_judge"]["instances"]] == [second.url]
     assert second.url not in [part["url"] for part in run.manifest["instances"]]
