@@ -22,7 +22,7 @@ def jackknife(clusters: Sequence[Sequence[T]], statistic: Callable[[list[T]], fl
     where leaving one out leaves nothing to compute it from, or where it makes no difference: nothing was seen to vary.
 
     At a nominal 95 %, κ, quadratic κ, ordinal α and AC1 of 30 or 60 tasks of four pairs are held in 92 to 99 %, without
-    artanh in 88 to 97 %. It is too narrow in fewer: of 15 tasks of one pair it holds 83 to 98 %; and where one outcome
+    artanh in 88 to 98 %. It is too narrow in fewer: of 15 tasks of one pair it holds 83 to 98 %; and where one outcome
     has 90 % of all, 67 to 98 % (`python -m benchmarks agreement`): few samples show what seldom happens.
 
     Sources: R. G. Miller, Biometrika 61 (1974) 1-15; R. A. Fisher, Metron 1 (1921) 3-32.
