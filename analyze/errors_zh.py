@@ -205,6 +205,21 @@ ZH = {
     "an object": "对象",
     "objects": "对象",
     "texts": "文本",
+    "SECOND_JUDGE_MODEL={} is given, but not which servers serve it": "给出了 SECOND_JUDGE_MODEL={}，但没有给出提供它的服务器",
+    "SECOND_JUDGE_ENDPOINTS=http://HOST:PORT/v1 says where": "请用 SECOND_JUDGE_ENDPOINTS=http://HOST:PORT/v1 指明",
+    "a second judge needs a first one, and ANALYZE_ENGINE=measured asks no model": (
+        "第二评审需要先有第一评审，而 ANALYZE_ENGINE=measured 不用模型"
+    ),
+    "ANALYZE_ENGINE=fleet, or leave SECOND_JUDGE_ENDPOINTS away": "ANALYZE_ENGINE=fleet，或去掉 SECOND_JUDGE_ENDPOINTS",
+    "a second judge is asked on the audited tasks, and AUDIT_TASKS=0 names none": (
+        "第二评审只评受检任务，而 AUDIT_TASKS=0 没有受检任务"
+    ),
+    "AUDIT_TASKS={}, or leave SECOND_JUDGE_ENDPOINTS away": "AUDIT_TASKS={}，或去掉 SECOND_JUDGE_ENDPOINTS",
+    "choose with --second-judge-model": "请用 --second-judge-model 选定",
+    "the second judge: {}": "第二评审: {}",
+    "start its servers, or leave SECOND_JUDGE_ENDPOINTS away: the run goes on without it": (
+        "请启动其服务器，或去掉 SECOND_JUDGE_ENDPOINTS，运行照常继续"
+    ),
     # --- runs and their records ---
     "no pipeline run has finished here": "这里没有完成的分析运行",
     "give the OUTPUT_DIR of a run": "请给出一次运行的 OUTPUT_DIR",

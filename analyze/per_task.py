@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import cache
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from analyze.core import Fate
 from analyze.facts import FACTS_VERSION, Facts, measure_many
@@ -26,8 +28,9 @@ from analyze.judge.verdicts import CellFailure, Reply, ReplyError, parse_reply
 from analyze.lang import Lang, language
 from analyze.log_probabilities import WithLogProbabilities
 from analyze.records import CHAT_URL, Answer, Failure, Outcome, Request, asked_of, to_json
-from analyze.runs.askers import ClientAsker, OneLane
+from analyze.runs.askers import ClientAsker, FleetAsker, OneLane
 from analyze.runs.replies import Around, ReplyCheck, as_it_is, ask_checked
+from analyze.tokens import CANNOT_TELL, refuse_unguarded
 
 if TYPE_CHECKING:
     from analyze.multi_vllm import MultiVLLMClient
@@ -44,17 +47,27 @@ TaskFacts = Mapping[tuple[str, str], Facts]  # code and language → its facts
 class Judge:
     """The cells of a list of tasks: the requests they are, and the analyses that the outcomes fold into."""
 
-    def __init__(self, tasks: Sequence[Task], *, lang: Lang, measured: bool = False, audit_tasks: int = 0) -> None:
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        *,
+        lang: Lang,
+        measured: bool = False,
+        audit_tasks: int = 0,
+        second_model: str | None = None,
+    ) -> None:
         """Make the cells, which takes about 20 ms for an audited task.
 
         `lang` is the language the judge writes in; `measured`: no model, so facts are part of what is asked.
-        `audit_tasks` is on how many tasks the judge itself is checked, at most: see `judge.audit`.
+        `audit_tasks` is on how many tasks the judge itself is checked, at most: see `judge.audit`. `second_model` is
+        the second judge's, if there is one: it is part of what is asked of it, so another one is another question.
         """
         self.tasks = tasks
         self._lang = lang
         self._measured = measured
         self._audit_tasks = audit_tasks
-        self._probes = audit_of(tasks, audit_tasks, max_code_chars=MAX_CODE_CHARS)
+        self._second_model = second_model
+        self._probes = audit_of(tasks, audit_tasks, max_code_chars=MAX_CODE_CHARS, with_second=second_model is not None)
         self.cells = {cell.id: cell for task in tasks for cell in self._cells_of(task)}
         self.around: Around = as_it_is if measured else WithLogProbabilities(self._is_plain)
 
@@ -63,10 +76,16 @@ class Judge:
         """The ids of the tasks on which the judge is checked by all probes."""
         return list(self._probes)[: self._audit_tasks]
 
-    def requests(self) -> Iterator[Request]:
+    def cells_for(self, *, second: bool) -> list[Cell]:
+        """Return the cells that the second judge is asked, or those that the first is."""
+        return [cell for cell in self.cells.values() if (cell.probe == "second") == second]
+
+    def requests(self, cells: Iterable[Cell] | None = None) -> Iterator[Request]:
         """Yield one request a cell, the cells of a task next to each other: they share their prompt's beginning."""
-        for cell in self.cells.values():
+        for cell in self.cells.values() if cells is None else cells:
             body = cell_body(cell, lang=self._lang, max_code_chars=MAX_CODE_CHARS)
+            if cell.probe == "second":
+                body = {"model": self._second_model, **body}
             told = {**body, "engine": f"measured {FACTS_VERSION}"} if self._measured else body
             yield Request(cell.id, asked_of(told, sample=cell.sample), CHAT_URL, body, group=cell.group)
 
@@ -133,6 +152,15 @@ def _readings(outcomes: Mapping[str, Outcome]) -> dict[str, Reading]:
     return {row: found for row, found in read if found is not None}
 
 
+def inserted_texts(tasks: Iterable[Task]) -> Iterator[tuple[str, str]]:
+    """Yield what comes from tasks into prompts, with what each is called."""
+    for task in tasks:
+        yield f"task {task.task_id}: prompt", task.prompt
+        yield f"task {task.task_id}: language", task.language
+        for solution in (task.target, *task.rivals):
+            yield f"task {task.task_id}: code of {solution.author}", solution.code
+
+
 # -- one task at a time, through a client ------------------------------------------------------------------------
 
 
@@ -144,12 +172,46 @@ def analyze_task(task: Task | Mapping[str, Any], model: str, client: Any = None)
         model: the name that the servers serve.
         client: any client of the OpenAI client's shape; default: one MultiVLLMClient of the settings, shared.
 
-    Raises InputError for a task that is none.
+    Raises InputError for a task that is none, or that holds a control token of the model which no guard covers.
     """
-    task = task if isinstance(task, Task) else task_from_json(task)
+    client = client or _shared_client()
+    (read,) = _guarded([task], model, client)
+    return _analyzed(read, model, client)
+
+
+def analyze_tasks_concurrent(
+    tasks: Sequence[Task | Mapping[str, Any]], model: str, max_workers: int = 4, client: Any = None
+) -> list[Analysis]:
+    """Judge tasks, `max_workers` at a time; the analyses in the order of the input, without the None.
+
+    Raises InputError as `analyze_task`, before anything is asked.
+    """
+    client = client or _shared_client()
+    read = _guarded(tasks, model, client)
+    with ThreadPoolExecutor(max_workers=max_workers) as executor:
+        results = list(executor.map(lambda task: _analyzed(task, model, client), read))
+    return [result for result in results if result is not None]
+
+
+def analyze_tasks_parallel(
+    tasks: Sequence[Task | Mapping[str, Any]], model: str, max_workers: int = 4, client: Any = None
+) -> list[Analysis]:
+    """Judge tasks, `max_workers` at a time; the analyses in the order in which they are ready, without the None.
+
+    Raises InputError as `analyze_task`, before anything is asked.
+    """
+    client = client or _shared_client()
+    read = _guarded(tasks, model, client)
+    with ThreadPoolExecutor(max_workers=max_workers) as executor:
+        futures = [executor.submit(_analyzed, task, model, client) for task in read]
+        results = [future.result() for future in as_completed(futures)]
+    return [result for result in results if result is not None]
+
+
+def _analyzed(task: Task, model: str, client: Any) -> Analysis | None:
     judge = Judge([task], lang=language())
     with ThreadPoolExecutor(1) as executor:  # a thread of its own: a notebook's has an event loop running already
-        asking = _ask_all(judge, ClientAsker(client or _shared_client(), model=model))
+        asking = _ask_all(judge, ClientAsker(client, model=model))
         outcomes = executor.submit(asyncio.run, asking).result()
     (analysis,) = judge.fold(outcomes, facts_of([task]))
     if analysis["score"] is None:
@@ -159,23 +221,50 @@ def analyze_task(task: Task | Mapping[str, Any], model: str, client: Any = None)
     return analysis
 
 
-def analyze_tasks_concurrent(
-    tasks: Sequence[Task | Mapping[str, Any]], model: str, max_workers: int = 4, client: Any = None
-) -> list[Analysis]:
-    """Judge tasks, `max_workers` at a time; the analyses in the order of the input, without the None."""
-    with ThreadPoolExecutor(max_workers=max_workers) as executor:
-        results = list(executor.map(lambda task: analyze_task(task, model, client), tasks))
-    return [result for result in results if result is not None]
+def _guarded(tasks: Sequence[Task | Mapping[str, Any]], model: str, client: Any) -> list[Task]:
+    """Return the tasks read. Raises InputError where one is none, or holds what would be a control token."""
+    read = [task if isinstance(task, Task) else task_from_json(task) for task in tasks]
+    refuse_unguarded(inserted_texts(read), _unguarded_tokens(model, client), model)
+    return read
 
 
-def analyze_tasks_parallel(
-    tasks: Sequence[Task | Mapping[str, Any]], model: str, max_workers: int = 4, client: Any = None
-) -> list[Analysis]:
-    """Judge tasks, `max_workers` at a time; the analyses in the order in which they are ready, without the None."""
-    with ThreadPoolExecutor(max_workers=max_workers) as executor:
-        futures = [executor.submit(analyze_task, task, model, client) for task in tasks]
-        results = [future.result() for future in as_completed(futures)]
-    return [result for result in results if result is not None]
+_Tokens = frozenset[str]
+_tokens_told: WeakKeyDictionary[Any, dict[str, _Tokens]] = WeakKeyDictionary()
+_telling = threading.Lock()  # several threads may judge their first task at once
+
+
+def _unguarded_tokens(model: str, client: Any) -> _Tokens:
+    """Return the control tokens of the model that inserted text could become, asked once of each client.
+
+    A client of somebody else's does not tell, and a server need not: then there are none, and the log says so.
+    """
+    if not hasattr(client, "fleet_options"):
+        _warn_that_it_cannot_be_told(model)
+        return frozenset()
+    with _telling:
+        told = _tokens_told.setdefault(client, {})
+        if model not in told:
+            with ThreadPoolExecutor(1) as executor:
+                tokens = executor.submit(asyncio.run, _ask_tokens(model, client)).result()
+            if tokens is None:  # asked again by the next call: perhaps no server was up
+                _warn_that_it_cannot_be_told(model)
+                return frozenset()
+            told[model] = tokens
+        return told[model]
+
+
+@cache  # said once
+def _warn_that_it_cannot_be_told(model: str) -> None:
+    log.warning(CANNOT_TELL[language()])
+
+
+async def _ask_tokens(model: str, client: Any) -> _Tokens | None:
+    asker = FleetAsker(**client.fleet_options())
+    asker.model = model
+    try:
+        return await asker.unguarded_tokens()
+    finally:
+        await asker.aclose()
 
 
 async def _ask_all(judge: Judge, asker: ClientAsker) -> dict[str, Outcome]:

@@ -16,9 +16,9 @@ import threading
 import time
 from asyncio import Future
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AsyncExitStack, aclosing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from os import PathLike
@@ -31,7 +31,7 @@ from analyze.console import printable
 from analyze.errors import EXIT_OK, EXIT_SOME_FAILED, UsageError, in_language
 from analyze.files import sha256_of, whole_file
 from analyze.lang import Lang, is_lang, language
-from analyze.per_task import Analysis, Judge, MeasuredAsker, TaskFacts, facts_of
+from analyze.per_task import Analysis, Judge, MeasuredAsker, TaskFacts, facts_of, inserted_texts
 from analyze.pipeline_texts import RULE, TEXTS
 from analyze.records import Answer, Failure, Outcome, Request, to_json
 from analyze.runs.account import Account
@@ -40,16 +40,18 @@ from analyze.runs.command import Parser, add_run_flags, add_settings, flags_of, 
 from analyze.runs.ending import work_lines
 from analyze.runs.journal import Journal, read_outcomes
 from analyze.runs.lock import RunLock
-from analyze.runs.manifest import Manifest, new_manifest, read_manifest, utc_now, write_manifest
+from analyze.runs.manifest import Manifest, new_manifest, read_manifest, refuse_other_run, utc_now, write_manifest
 from analyze.runs.plan import Plan
 from analyze.runs.progress import ProgressLine, Standing
 from analyze.runs.runner import Stop
 from analyze.runs.session import ask_left, settle
 from analyze.runs.tally import Part, Tally, manifest_fields
+from analyze.second_judge import SAME_SECOND, are_kin, connected_second, of_second_judge, second_urls
 from analyze.tiny_model import DEMO_MODEL_NAME
 from analyze.tokens import CANNOT_TELL, refuse_unguarded
 
 if TYPE_CHECKING:
+    from analyze.judge.cells import Cell
     from analyze.judge.tasks import Task
     from analyze.stats.summary import Summary
 
@@ -77,7 +79,7 @@ class Artefacts(Mapping[str, Path]):
     """What a run has made: artefact name (file name without extension) → path.
 
     Where two files share a name (`report.html`, `report.md`) the name means the first; the other has its full name.
-    `failed` tasks of `tasks` could not be judged whole, `rejected` lines were no tasks.
+    `failed` tasks of `tasks` have a pair that could not be judged, `rejected` lines were no tasks.
     """
 
     def __init__(self, paths: Iterable[Path], *, tasks: int, failed: int, rejected: int) -> None:
@@ -121,6 +123,8 @@ async def arun_pipeline(
     lang: str | None = None,
     font_path: str | PathLike[str] | None = None,
     audit_tasks: int | None = None,
+    second_judge_endpoints: str | Sequence[str] | None = None,
+    second_judge_model: str | None = None,
     **choices: Any,
 ) -> Artefacts:
     """Judge the tasks of a file and write the report; what is recorded in `output_dir` is not asked again.
@@ -128,6 +132,7 @@ async def arun_pipeline(
     Arguments:
         input_jsonl, output_dir, model, engine, lang, font_path, audit_tasks: the settings of these names; what is not
             given comes from the environment, then the defaults (`INPUT_JSONL`, `OUTPUT_DIR` ...).
+        second_judge_endpoints, second_judge_model: servers with another model, which judges the audited tasks too.
         client: a MultiVLLMClient, or any client of the OpenAI client's shape; default: the servers of the settings.
         choices: the fields of `Choices`: base_urls, target, in_flight, skip_bad, update, retry_failed, force_new.
 
@@ -139,6 +144,8 @@ async def arun_pipeline(
         "analyze_lang": lang,
         "font_path": font_path,
         "audit_tasks": audit_tasks,
+        "second_judge_endpoints": listed(second_judge_endpoints),
+        "second_judge_model": second_judge_model,
     }
     return await _pipeline(input_jsonl, output_dir, client, chosen, choices).run()
 
@@ -153,6 +160,8 @@ def run_pipeline(
     lang: str | None = None,
     font_path: str | PathLike[str] | None = None,
     audit_tasks: int | None = None,
+    second_judge_endpoints: str | Sequence[str] | None = None,
+    second_judge_model: str | None = None,
     **choices: Any,
 ) -> Artefacts:
     """`arun_pipeline` for code without an event loop, and for notebooks, which have one running already.
@@ -165,6 +174,8 @@ def run_pipeline(
         "analyze_lang": lang,
         "font_path": font_path,
         "audit_tasks": audit_tasks,
+        "second_judge_endpoints": listed(second_judge_endpoints),
+        "second_judge_model": second_judge_model,
     }
     pipeline = _pipeline(input_jsonl, output_dir, client, chosen, choices)
     with ThreadPoolExecutor(1, thread_name_prefix="analyze-pipeline") as executor:
@@ -176,6 +187,11 @@ def run_pipeline(
                 if running.done():
                     raise
                 pipeline.interrupt()
+
+
+def listed(urls: str | Sequence[str] | None) -> str | None:
+    """Return base URLs as the setting has them: comma separated."""
+    return urls if urls is None or isinstance(urls, str) else ",".join(urls)
 
 
 def _pipeline(
@@ -199,6 +215,8 @@ class Pipeline:
             cure = f"use one of: {', '.join(ENGINES)}"
             raise UsageError(f"ANALYZE_ENGINE={self._engine!r} is not known", cure=cure)
         self._audit_tasks = chosen.count(settings.AUDIT_TASKS)
+        has_first = self._engine != "measured"
+        self._second_urls = second_urls(chosen, has_first=has_first, audit_tasks=self._audit_tasks)
         self._urls = settings.addresses(chosen, choices.base_urls)
         if not chosen.flag(settings.USE_MULTI_VLLM):
             self._urls = self._urls[:1]
@@ -265,30 +283,41 @@ class Pipeline:
         """
         measured = self._engine == "measured"
         self._say("step2_measured" if measured else "step2")
-        asker = None if measured else await self._connected()
-        try:
-            if asker is not None:
-                await self._guard(tasks, asker)
+        async with AsyncExitStack() as at_the_end:
+            asker = second = None
+            if not measured:
+                asker = await at_the_end.enter_async_context(aclosing(await self._connected()))
+            if asker is not None and self._second_urls:
+                second = await at_the_end.enter_async_context(aclosing(await self._connected_second(asker.model)))
+            for each in (asker, second):
+                if each is not None:
+                    await self._guard(tasks, each)
             if self._choices.force_new:
                 move_away(self._out)
             measuring = in_daemon_thread(facts_of, tasks)
             with Journal(self._out / "journal.jsonl") as journal:
                 before = read_manifest(self._out / "run.json") if journal.seen else None
                 judge = Judge(
-                    tasks, lang=self._judge_lang(before), measured=measured, audit_tasks=self._to_audit(asker)
+                    tasks,
+                    lang=self._judge_lang(before),
+                    measured=measured,
+                    audit_tasks=self._to_audit(asker),
+                    second_model=second.model if second else None,
                 )
                 if judge.audited:
                     self._say("audited", tasks=len(judge.audited))
                 chosen = asker or MeasuredAsker(judge, await measuring, self._lang)
-                self._manifest = self._new_manifest(judge, before, asker)
+                self._manifest = self._new_manifest(judge, before, asker, second)
+                if second is not None and not self._choices.update:
+                    refuse_other_run(before, self._manifest, SAME_SECOND)
                 settle(journal, before, self._manifest, [list(judge.requests())], update=self._choices.update)
                 self._keep_tasks(tasks)
                 write_manifest(self._out / "run.json", self._manifest)
                 await self._ask_cells(judge, journal, chosen)
+                if second is not None:
+                    with of_second_judge():
+                        await self._ask_cells(judge, journal, second, is_second=True)
             return judge, await measuring
-        finally:
-            if asker is not None:
-                await asker.aclose()
 
     async def _guard(self, tasks: Sequence[Task], asker: FleetAsker | ClientAsker) -> None:
         """Raise InputError where a text to be inserted holds a control token of the model that would stay one."""
@@ -320,17 +349,37 @@ class Pipeline:
             model=self._settings[settings.MODEL],
             in_flight=self._choices.in_flight,
         )
-        if isinstance(asker, FleetAsker):
-            fleet = asker.core.fleet
-            self._say("up", up=len(fleet.up), all=len(fleet.instances), model=asker.model)
-            for instance in fleet.instances:
-                if not instance.is_up:
-                    self._say("down", url=instance.url, problem=in_language(instance.reason or "", self._lang))
+        self._say_up("up", asker)
         if asker.model == DEMO_MODEL_NAME:
             self._say("demo")
         return asker
 
-    def _new_manifest(self, judge: Judge, before: Manifest | None, asker: FleetAsker | ClientAsker | None) -> Manifest:
+    async def _connected_second(self, first: str | None) -> FleetAsker:
+        """Return the second judge. `first` is the first one's model."""
+        model = self._settings[settings.SECOND_JUDGE_MODEL]
+        asker = await connected_second(self._second_urls, model, self._choices.in_flight)
+        self._say_up("second_up", asker)
+        if are_kin(first, asker.model):
+            self._say("second_kin", first=first, second=asker.model)
+        return asker
+
+    def _say_up(self, line: str, asker: FleetAsker | ClientAsker) -> None:
+        """Say which servers answer, where there are any."""
+        if not isinstance(asker, FleetAsker):
+            return
+        fleet = asker.core.fleet
+        self._say(line, up=len(fleet.up), all=len(fleet.instances), model=asker.model)
+        for instance in fleet.instances:
+            if not instance.is_up:
+                self._say("down", url=instance.url, problem=in_language(instance.reason or "", self._lang))
+
+    def _new_manifest(
+        self,
+        judge: Judge,
+        before: Manifest | None,
+        asker: FleetAsker | ClientAsker | None,
+        second: FleetAsker | None,
+    ) -> Manifest:
         from analyze.judge.cells import REPEATED_SAMPLING, SAMPLING
         from analyze.judge.families import same_family
         from analyze.judge.prompts import prompts_sha256
@@ -338,6 +387,9 @@ class Pipeline:
 
         judge_lang = self._judge_lang(before)
         model = asker.model if asker else None
+        of_second: dict[str, Any] = {}
+        if second is not None:
+            of_second = {"second_model": second.model, "second_judge": {"same_family": are_kin(model, second.model)}}
         authors = {solution.author for task in judge.tasks for solution in (task.target, *task.rivals)}
         return new_manifest(
             "pipeline",
@@ -348,19 +400,22 @@ class Pipeline:
             judge_lang=judge_lang,
             same_family=sorted(author for author in authors if model and same_family(model, author)),
             audit={"tasks": judge.audited, "sampling": REPEATED_SAMPLING},
+            **of_second,
             input={"path": str(self._input), "sha256": sha256_of(self._input), "rows": len(judge.tasks)},
             settings=self._settings.record(),
             asked={"prompt": prompts_sha256(judge_lang), "schema": schema_sha256(), "sampling": SAMPLING},
         )
 
-    async def _ask_cells(self, judge: Judge, journal: Journal, asker: Asker) -> None:
+    async def _ask_cells(self, judge: Judge, journal: Journal, asker: Asker, *, is_second: bool = False) -> None:
+        """Ask the cells that are the first judge's, or the second's, and that no record answers."""
+        cells = judge.cells_for(second=is_second)
         account, tally = Account(), Tally()
         plan = Plan(journal.seen, account, retry_failed=self._choices.retry_failed)
-        wanted = plan.left_of(list(judge.requests()))
-        tasks = TaskProgress(judge, wanted, journal)
+        wanted = plan.left_of(list(judge.requests(cells)))
+        tasks = TaskProgress(judge.audited if is_second else judge.tasks, cells, wanted, journal)
         fleet = asker.core.fleet if isinstance(asker, FleetAsker) else None
         progress = ProgressLine(
-            self._texts["label"],
+            self._texts["second_label" if is_second else "label"],
             self._lang,
             tally,
             tasks.standing,
@@ -387,25 +442,46 @@ class Pipeline:
         finally:
             progress.close()
         seconds, uses = time.monotonic() - began, fleet.uses(time.monotonic()) if fleet else {}
-        counts = self._say_cells(judge, journal, account.before)
+        ended = {outcome.id: outcome for outcome in read_outcomes(journal.answers_path) if outcome.id in judge.cells}
+        left = self._say_cells("second_cells" if is_second else "cells", cells, ended, account.before)
         self._say_work(tally, tally.parts(uses), seconds)
-        self._manifest |= {**manifest_fields(tally, uses, seconds), "counts": counts}
+        work = manifest_fields(tally, uses, seconds)
+        self._manifest |= {"second_judge": {**self._manifest["second_judge"], **work}} if is_second else work
+        counts = self._list_failed(judge, ended)
+        has_ended = bool(left) or self._stop.cut_short
+        if has_ended or not counts["cells_left"]:  # else the second judge comes next
+            self._manifest["counts"] = counts
         write_manifest(self._out / "run.json", self._manifest)
-        if self._manifest["counts"]["cells_left"] or self._stop.cut_short:
+        if has_ended:
             raise interrupted(self._lang)
 
-    def _say_cells(self, judge: Judge, journal: Journal, before: int) -> dict[str, int]:
-        """Say how the cells have ended, and list the failed ones in failed.jsonl. Return the counts."""
-        ended = {outcome.id: outcome for outcome in read_outcomes(journal.answers_path) if outcome.id in judge.cells}
-        failures = [outcome for outcome in ended.values() if isinstance(outcome, Failure)]
-        write_lines(self._out / "failed.jsonl", (failure_row(judge, failure) for failure in failures))
-        ok, left = len(ended) - len(failures), len(judge.cells) - len(ended)
-        self._say("cells", ok=ok, before=before, failed=len(failures), left=left)
-        if failures:
-            kinds = Counter(failure.kind for failure in failures)
+    def _say_cells(self, line: str, cells: Sequence[Cell], ended: Mapping[str, Outcome], before: int) -> int:
+        """Say how these cells have ended; return how many have not."""
+        outcomes = [ended[cell.id] for cell in cells if cell.id in ended]
+        kinds = Counter(outcome.kind for outcome in outcomes if isinstance(outcome, Failure))
+        failed, left = kinds.total(), len(cells) - len(outcomes)
+        self._say(line, ok=len(outcomes) - failed, before=before, failed=failed, left=left)
+        if failed:
             said = ", ".join(f"{kind} {count}" for kind, count in kinds.most_common())
             self._say("kinds", kinds=said, path=self._out / "failed.jsonl")
-        return {"cells": len(judge.cells), "cells_ok": ok, "cells_failed": len(failures), "cells_left": left}
+        return left
+
+    def _list_failed(self, judge: Judge, ended: Mapping[str, Outcome]) -> dict[str, int]:
+        """List the failed cells in failed.jsonl, and return how all cells have ended.
+
+        A probe is a question of our own beside the input's rows. One that fails takes evidence from the check of the
+        judge, which says so; the task is judged all the same, and neither it nor the run counts as failed.
+        """
+        failures = [outcome for outcome in ended.values() if isinstance(outcome, Failure)]
+        write_lines(self._out / "failed.jsonl", (failure_row(judge, failure) for failure in failures))
+        probes = sum(judge.cells[failure.id].probe != "plain" for failure in failures)
+        return {
+            "cells": len(judge.cells),
+            "cells_ok": len(ended) - len(failures),
+            "cells_failed": len(failures),
+            "cells_left": len(judge.cells) - len(ended),
+            "probes_failed": probes,
+        }
 
     def _say_work(self, tally: Tally, parts: Sequence[Part], seconds: float) -> None:
         """Say what the servers did, where there are any."""
@@ -420,6 +496,9 @@ class Pipeline:
         self._say("step3")
         analyses = list(judge.fold(recorded, facts))
         write_lines(self._out / "per_task.jsonl", analyses)
+        probed = Counter(cell["status"] for a in analyses for entry in a["audit"] for cell in entry["cells"])
+        if probed["failed"]:
+            self._say("probes_failed", failed=probed["failed"], all=probed.total())
         total = Counter({name: sum(a[name] for a in analyses) for name in ("wins", "ties", "losses", "unscored")})
         self._say("folded", **total)
         return analyses
@@ -439,6 +518,9 @@ class Pipeline:
             self._say("rate", value=rate.value, low=low, high=high, n=summary.tasks)
         if order.value is not None:
             self._say("order", value=order.value)
+        if summary.second is not None and summary.second.agreement.value is not None:
+            agreement = summary.second.agreement
+            self._say("second_agrees", value=agreement.value, n=agreement.n)
         return summary
 
     def _finish(self, tasks: int, failed: int) -> None:
@@ -496,22 +578,22 @@ class Pipeline:
 
 
 class TaskProgress:
-    """Turns outcomes of cells into finished tasks. A task is fine when each of its cells is."""
+    """Turns outcomes of cells into finished tasks. A task is fine when its pairs are judged, whatever probes do."""
 
-    def __init__(self, judge: Judge, wanted: Sequence[Request], journal: Journal) -> None:
-        self._task_of = {cell.id: cell.task.task_id for cell in judge.cells.values()}
+    def __init__(self, tasks: Sized, cells: Sequence[Cell], wanted: Sequence[Request], journal: Journal) -> None:
+        """`tasks` are all that are to be finished, `cells` those of one judge, `wanted` what is left to ask of them."""
+        self._task_of = {cell.id: cell.task.task_id for cell in cells}
+        self._judging = {cell.id for cell in cells if cell.probe in ("plain", "second")}
         self._left = Counter(self._task_of[request.id] for request in wanted)
         asked_now = {request.id for request in wanted}
-        self._bad = {
-            task for row, task in self._task_of.items() if row not in asked_now and journal.seen.failed(row) is not None
-        }
-        self._tasks, self._cells_left = len(judge.tasks), len(wanted)
+        self._bad = {self._task_of[row] for row in self._judging - asked_now if journal.seen.failed(row) is not None}
+        self._tasks, self._cells_left = len(tasks), len(wanted)
         self._failed = len(self._bad - self._left.keys())
         self._ok = self._tasks - len(self._left) - self._failed
 
     def ended(self, outcome: Outcome) -> None:
         task = self._task_of[outcome.id]
-        if not isinstance(outcome, Answer):
+        if not isinstance(outcome, Answer) and outcome.id in self._judging:
             self._bad.add(task)
         self._cells_left -= 1
         self._left[task] -= 1
@@ -525,18 +607,8 @@ class TaskProgress:
 
 
 def is_incomplete(analysis: Analysis) -> bool:
-    """Whether a judgement of a task failed: one of its pairs, or one that checks the judge."""
-    probed = (cell for entry in analysis["audit"] for cell in entry["cells"])
-    return analysis["unscored"] > 0 or any(cell["status"] == "failed" for cell in probed)
-
-
-def inserted_texts(tasks: Iterable[Task]) -> Iterator[tuple[str, str]]:
-    """Yield what comes from tasks into prompts, with what each is called."""
-    for task in tasks:
-        yield f"task {task.task_id}: prompt", task.prompt
-        yield f"task {task.task_id}: language", task.language
-        for solution in (task.target, *task.rivals):
-            yield f"task {task.task_id}: code of {solution.author}", solution.code
+    """Whether a pair of a task could not be judged. What checks the judge is no part of the task."""
+    return bool(analysis["unscored"])
 
 
 def failure_row(judge: Judge, failure: Failure) -> dict[str, Any]:

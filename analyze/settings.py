@@ -98,6 +98,22 @@ AUDIT_TASKS = Setting(
         "zh": "用于检查评审模型本身的任务数，每个约 24 次提问；0 表示不检查",
     },
 )
+SECOND_JUDGE_ENDPOINTS = Setting(
+    "SECOND_JUDGE_ENDPOINTS",
+    None,
+    {
+        "en": "base URLs of servers with another model, comma separated: it judges the audited tasks too",
+        "zh": "另一模型的服务器地址，逗号分隔；由它再评一遍受检任务",
+    },
+)
+SECOND_JUDGE_MODEL = Setting(
+    "SECOND_JUDGE_MODEL",
+    None,
+    {
+        "en": "model of the second judge; default: the one its servers report",
+        "zh": "第二评审的模型；默认取其服务器报告的模型",
+    },
+)
 ANALYZE_LANG = Setting(
     "ANALYZE_LANG",
     None,
@@ -117,6 +133,8 @@ PIPELINE = (
     MODEL,
     ANALYZE_ENGINE,
     AUDIT_TASKS,
+    SECOND_JUDGE_ENDPOINTS,
+    SECOND_JUDGE_MODEL,
     ANALYZE_LANG,
 )
 
@@ -190,12 +208,17 @@ def addresses(settings: Settings, base_urls: Sequence[str] = ()) -> tuple[str, .
 
     Raises UsageError for an address or a port that cannot be one.
     """
-    endpoints = settings[VLLM_ENDPOINTS]
+    listed = settings[VLLM_ENDPOINTS]
     if base_urls:
         return tuple(dict.fromkeys(base_url(url) for url in base_urls))
-    if endpoints and settings.resolved[VLLM_PORTS].source != "flag":
-        return tuple(dict.fromkeys(base_url(url) for url in re.split(r"[\s,]+", endpoints.strip())))
+    if listed and settings.resolved[VLLM_PORTS].source != "flag":
+        return endpoints(listed)
     return urls_of_ports(ports(settings.text(VLLM_PORTS)), settings.text(VLLM_HOST))
+
+
+def endpoints(text: str) -> tuple[str, ...]:
+    """Read base URLs, comma separated. Raises UsageError for an address that cannot be one."""
+    return tuple(dict.fromkeys(base_url(url) for url in re.split(r"[\s,]+", text.strip(" \t\r\n,"))))
 
 
 def urls_of_ports(wanted: Iterable[int], host: str) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 from benchmarks import (
+    agreement,
     cost,
     coverage,
     first_request,
@@ -41,6 +42,7 @@ SECTIONS: dict[str, Callable[[], Section]] = {
     "memory": memory.memory,
     "scale": scale.scale,
     "coverage": coverage.coverage,
+    "agreement": agreement.agreement,
     "folding": folding.folding,
 }
 

@@ -427,6 +427,28 @@ def test_a_task_that_cannot_be_judged_is_none_and_the_log_says_why(served, caplo
     assert analyze_tasks_concurrent(lines(served.input), "fake-model", client=client) == []
 
 
+def test_single_tasks_are_guarded_against_control_tokens_of_the_served_model_too(served):
+    tasks = lines(served.input)
+    tasks[2]["target"]["code"] += "\n# <odd-one>\n"
+    for server in served.servers:
+        server.control_tokens = ["<|im_end|>", "<odd-one>"]
+    client = MultiVLLMClient([server.url for server in served.servers])
+    for analyze_some in (analyze_tasks_concurrent, analyze_tasks_parallel):
+        with pytest.raises(InputError, match="holds <odd-one>"):
+            analyze_some(tasks, "fake-model", client=client)
+    with pytest.raises(InputError, match="holds <odd-one>"):
+        analyze_task(tasks[2], "fake-model", client)
+    assert served.asked == 0
+    assert analyze_task(tasks[0], "fake-model", client) is not None
+
+
+def test_a_client_that_does_not_tell_its_tokens_is_told_of_once_and_asked_all_the_same(served, caplog):
+    client = openai.OpenAI(base_url=served.servers[0].url, api_key="x")
+    tasks = lines(served.input)[:2]
+    assert all(analyze_task(task, "model-of-a-client", client) is not None for task in tasks)
+    assert caplog.text.count("does not show its tokenizer") == 1
+
+
 def test_the_report_is_rebuilt_from_records_alone(measured):
     measured.run()
     before = (measured.out / "report.html").read_bytes()

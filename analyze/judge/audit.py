@@ -10,6 +10,10 @@
         renamed      both sides with other local names                    does it judge code, or what it is called?
         dead_code    one side with a function that nobody calls
 
+    and, where a second judge is at hand, of all its undecided rivals
+
+        second       the pair as it is, asked of the second judge         would another model say the same?
+
 Everything is chosen by hash, nothing by position: neither more tasks nor another order of them choose others than
 they must. Which of two solutions is edited hangs on its code, not on its being the target. An edit that cannot be
 made faithfully, or that the judge would not see whole, is not asked for.
@@ -24,7 +28,7 @@ from typing import Literal
 
 import orjson
 
-from analyze.judge.cells import ORDERS, Cell, Probe, Side, is_cut, rule_of
+from analyze.judge.cells import ORDERS, Cell, Probe, Side, cells_of, is_cut, rule_of
 from analyze.judge.edits import planted, renamed, with_dead_function, without_comments
 from analyze.judge.tasks import Solution, Task
 
@@ -57,10 +61,21 @@ def audited_tasks(tasks: Sequence[Task], count: int) -> list[Task]:
     return sorted(needing, key=lambda task: _drawn(task.task_id))[:count]
 
 
-def audit_of(tasks: Sequence[Task], count: int, *, max_code_chars: int) -> dict[str, list[Cell]]:
-    """Return the cells that check the judge, by task: all probes on `count` tasks, twins on as many more."""
+def audit_of(
+    tasks: Sequence[Task], count: int, *, max_code_chars: int, with_second: bool = False
+) -> dict[str, list[Cell]]:
+    """Return the cells that check the judge, by task: all probes on `count` tasks, twins on as many more.
+
+    `with_second`: there is a second judge, to be asked about the pairs of those `count` tasks.
+    """
     drawn = audited_tasks(tasks, TWINS_ON * count)
-    fully = {task.task_id: audit_cells(task, max_code_chars=max_code_chars) for task in drawn[:count]}
+    fully = {
+        task.task_id: [
+            *audit_cells(task, max_code_chars=max_code_chars),
+            *(second_cells(task) if with_second else ()),
+        ]
+        for task in drawn[:count]
+    }
     return fully | {task.task_id: list(_twins(task, _audited_rival(task))) for task in drawn[count:]}
 
 
@@ -69,6 +84,15 @@ def audit_cells(task: Task, *, max_code_chars: int) -> list[Cell]:
     rival = _audited_rival(task)
     repeated = [Cell(task, rival, order, sample, "repeat") for sample in range(REPEATS) for order in ORDERS]
     return [*repeated, *_twins(task, rival), *_edited(task, rival, max_code_chars)]
+
+
+def second_cells(task: Task) -> list[Cell]:
+    """Return the judgements that a second judge is asked for: every pair that no rule decides, in both orders.
+
+    Not the audited rival alone: then few pairs stand behind an agreement, and of some rivals none. It is never more
+    than the first judge was asked about these tasks, and other servers answer it.
+    """
+    return [replace(cell, probe="second") for cell in cells_of(task)]
 
 
 def _audited_rival(task: Task) -> Solution:

@@ -26,7 +26,7 @@ from analyze.lang import Lang
 Order = Literal["target_first", "rival_first"]
 Rule = Literal["target_empty", "rival_empty", "both_empty", "identical"]
 Side = Literal["target", "rival"]
-Probe = Literal["plain", "repeat", "same", "injected", "authority", "no_comments", "renamed", "dead_code"]
+Probe = Literal["plain", "repeat", "same", "injected", "authority", "no_comments", "renamed", "dead_code", "second"]
 ORDERS: tuple[Order, ...] = ("target_first", "rival_first")
 SAMPLING: dict[str, Any] = {"temperature": 0}
 REPEATED_SAMPLING: dict[str, Any] = {"temperature": 0.7}

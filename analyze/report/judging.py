@@ -135,20 +135,26 @@ def _lack(gate: Gate, key: str, wanted: str, t: Texts) -> str:
 def habit_lines(summary: Summary, t: Texts) -> list[HabitLine]:
     """Return what else is known of the judge."""
     check = summary.check
-    failed = HabitLine(
-        t["m_cells"], f"{whole(check.failed_cells)} {t['of']} {whole(check.cells)}", "", NONE, t["m_cells_why"]
-    )
-    return [
-        _habit("m_kappa", check.order_kappa, t, share=False),
-        _habit("m_first", check.first_pick_share, t),
-        _habit("m_flips", check.repeat_flips, t),
-        _habit("m_alpha", check.repeat_alpha, t, share=False),
-        _habit("m_facts", check.facts_agreement, t),
-        failed,
+    lines = [
+        habit("m_kappa", check.order_kappa, t, share=False),
+        habit("m_first", check.first_pick_share, t),
+        habit("m_flips", check.repeat_flips, t),
+        habit("m_alpha", check.repeat_alpha, t, share=False),
+        habit("m_facts", check.facts_agreement, t),
+        failed_line("m_cells", check.failed_cells, check.cells, t),
     ]
+    if check.probe_cells:
+        lines.append(failed_line("m_probes", check.failed_probes, check.probe_cells, t))
+    return lines
 
 
-def _habit(key: str, estimate: Estimate, t: Texts, *, share: bool = True) -> HabitLine:
+def failed_line(key: str, failed: int, cells: int, t: Texts) -> HabitLine:
+    """Return how many judgements of a kind have no usable answer."""
+    return HabitLine(t[key], f"{whole(failed)} {t['of']} {whole(cells)}", "", NONE, t[f"{key}_why"])
+
+
+def habit(key: str, estimate: Estimate, t: Texts, *, share: bool = True) -> HabitLine:
+    """Return a measure as a line: a share as a percentage, anything else as a number."""
     value, span = (percent, percent_span) if share else (score, score_span)
     return HabitLine(t[key], value(estimate.value), span(estimate), whole(estimate.n), t[f"{key}_why"])
 

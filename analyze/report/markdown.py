@@ -12,6 +12,7 @@ from analyze.report.judging import banners, check_state, flags, gate_lines, habi
 from analyze.report.numbers import NONE, percent, percent_span, probability, score, whole
 from analyze.report.runinfo import instance_rows, run_rows
 from analyze.report.safe import code_span, markdown
+from analyze.report.second import SecondView, disagreement_text, second_view
 from analyze.report.texts import TEXTS
 from analyze.report.words import issue_label
 
@@ -88,6 +89,29 @@ def _check(material: Material) -> Iterable[Sequence[str]]:
                 for line in probes
             ],
         )
+
+    if second := second_view(material.recorded.run, summary, t):
+        yield from _second(second, t)
+
+
+def _second(view: SecondView, t: Mapping[str, str]) -> Iterable[Sequence[str]]:
+    yield [f"### {t['second']}"]
+    yield [markdown(view.lead, 1000)]
+    if view.kin:
+        yield [f"**{markdown(view.kin, 1000)}**"]
+    yield _table(
+        (t["second_said"], t["h_wtl"], t["win_rate"], t["h_interval"]),
+        [(f"{line.judge} {code_span(line.model)}", line.outcomes, line.win_rate, line.interval) for line in view.said],
+    )
+    yield _table(
+        (t["second_agreement"], t["check_value"], t["h_interval"], t["h_n"]),
+        [(line.measure, line.value, line.interval or NONE, line.n) for line in view.lines],
+    )
+    if view.differ:
+        yield [view.differ]
+    rest = [f"- {t['and_more'].format(n=view.rest)}"] if view.rest else []
+    if rows := [f"- {code_span(it.task_id)} {markdown(disagreement_text(it, t))}" for it in view.disagreements]:
+        yield [*rows, *rest]
 
 
 def _count(estimate: Estimate) -> str:

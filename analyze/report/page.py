@@ -33,6 +33,7 @@ from analyze.report.findings import (
 from analyze.report.judging import banners, check_state, flags, gate_lines, habit_lines, is_measured, probe_lines
 from analyze.report.reading import Record
 from analyze.report.runinfo import flat, instance_rows, run_rows
+from analyze.report.second import second_view
 from analyze.report.style import CODE_STACK, FONT_STACK, css_inks, css_variables
 from analyze.report.svg import inline
 from analyze.report.taskview import anchor, facts_text, task_view
@@ -106,6 +107,7 @@ def _check_parts(material: Material, t: Mapping[str, str]) -> Parts:
         "habits": habit_lines(summary, t),
         "probes": probe_lines(summary, t),
         "check_state": check_state(summary, measured=measured),
+        "second": second_view(material.recorded.run, summary, t),
     }
 
 

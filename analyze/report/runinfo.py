@@ -17,6 +17,8 @@ def run_rows(run: Record, t: Texts) -> Iterator[tuple[str, str]]:
     engine = str(run.get("engine") or NONE)
     yield t["run_engine"], t.get(f"engine_{engine}", engine)
     yield t["run_model"], _text(run.get("model"))
+    if run.get("second_model"):
+        yield t["run_second_model"], _text(run["second_model"])
     yield t["run_input"], _text(source.get("path"))
     yield "SHA-256", _text(source.get("sha256"))
     yield t["run_started"], _text(run.get("started"))
@@ -39,7 +41,14 @@ def _tokens(usage: Record, t: Texts) -> str:
 
 
 def instance_rows(run: Record) -> list[tuple[str, str, str, str]]:
-    """Return per server its address, answers, share of all answers, and share of the run's time that it was busy."""
+    """Return per server its address, answers, share of all answers, and share of the run's time that it was busy.
+
+    A second judge's servers come last; their shares and time are of its answers.
+    """
+    return [*_instance_rows(run), *_instance_rows(run.get("second_judge") or {})]
+
+
+def _instance_rows(run: Record) -> list[tuple[str, str, str, str]]:
     instances = run.get("instances") or []
     answers = sum(instance.get("answers") or 0 for instance in instances)
     return [

@@ -10,6 +10,7 @@ from analyze.report.safe import spreadsheet
 
 if TYPE_CHECKING:
     from analyze.stats.intervals import Estimate
+    from analyze.stats.second import SecondJudge
     from analyze.stats.summary import Result, Summary
 
 COLUMNS = (
@@ -46,6 +47,22 @@ COLUMNS = (
 )
 
 
+SECOND_COLUMNS = (
+    "second_judge_pairs",
+    "second_judge_win_rate",
+    "second_judge_win_rate_low",
+    "second_judge_win_rate_high",
+    "second_judge_agreement",
+    "second_judge_agreement_low",
+    "second_judge_agreement_high",
+    "second_judge_kappa",
+    "second_judge_ac1",
+    "second_judge_levels_kappa",
+    "second_judge_levels_alpha",
+)
+"""Only of a run with a second judge, and only in the row over all."""
+
+
 def summary_csv(summary: Summary, *, measured: bool = False) -> bytes:
     """Return one row per rival and one over all, whose author is `*`: UTF-8 with a BOM, so that Excel reads Chinese.
 
@@ -54,9 +71,11 @@ def summary_csv(summary: Summary, *, measured: bool = False) -> bytes:
     judge_check = "does_not_apply" if measured else summary.check.state
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    second = _second(summary.second)
+    writer.writerow([*COLUMNS, *second])
     for row in (*summary.rivals, summary.overall):
-        writer.writerow([*_cells(summary, row), judge_check])
+        of_second = second.values() if row is summary.overall else [""] * len(second)
+        writer.writerow([*_cells(summary, row), judge_check, *of_second])
     return buffer.getvalue().encode("utf-8-sig")
 
 
@@ -74,6 +93,15 @@ def _cells(summary: Summary, row: Result) -> list[str | int]:
         *_texts(row.coverage, *row.worst, row.p_value, row.p_adjusted),
         *(_texts(tests.wilcoxon, tests.sign, tests.equal, tests.detectable) if (tests := row.tests) else [""] * 4),
     ]
+
+
+def _second(found: SecondJudge | None) -> dict[str, str]:
+    if found is None:
+        return {}
+    shares = [*_numbers(found.second.win_rate), *_numbers(found.agreement)]
+    ac1 = None if found.ac1 is None else found.ac1.value
+    beyond = _texts(found.kappa.value, ac1, found.levels_kappa.value, found.levels_alpha.value)
+    return dict(zip(SECOND_COLUMNS, [str(found.agreement.n), *shares, *beyond], strict=True))
 
 
 def _numbers(estimate: Estimate) -> list[str]:

@@ -85,7 +85,10 @@ def anchor(task_id: str) -> str:
 def task_view(task: Record, lang: Lang) -> TaskView:
     """Return everything that the block of a task shows."""
     language = task.get("language") or ""
-    rivals = tuple(_rival_view(rival, language, lang) for rival in task.get("rivals", ()))
+    second = {entry["rival"]: entry["cells"] for entry in task.get("audit") or () if entry["probe"] == "second"}
+    rivals = tuple(
+        _rival_view(rival, language, lang, second.get(rival.get("author"), ())) for rival in task.get("rivals", ())
+    )
     return TaskView(
         anchor=anchor(task["task_id"]),
         task_id=cut(task["task_id"], 120),
@@ -132,7 +135,8 @@ def _findings(facts: Record) -> list[str]:
     return [cut(f"{it.get('code')} :{it.get('line')} {it.get('message')}", _PHRASE_CHARS) for it in first]
 
 
-def _rival_view(rival: Record, language: str, lang: Lang) -> RivalView:
+def _rival_view(rival: Record, language: str, lang: Lang, second: Sequence[Record]) -> RivalView:
+    """`second` holds the cells of a second judge."""
     t = TEXTS[lang]
     outcome = rival.get("outcome") or "unscored"
     kind = rival.get("tie_kind")
@@ -147,7 +151,10 @@ def _rival_view(rival: Record, language: str, lang: Lang) -> RivalView:
         outcome_text=t[f"tie_{kind}"] if outcome == "tie" and kind and not rule else t[outcome],
         score=score(rival.get("score")),
         notes=tuple(notes),
-        cells=tuple(_cell_view(cell, lang) for cell in rival.get("cells", ())),
+        cells=(
+            *(_cell_view(cell, lang) for cell in rival.get("cells", ())),
+            *(_cell_view(cell, lang, by=t["second_second"]) for cell in second),
+        ),
         dimensions=tuple(
             (DIMENSION_LABELS[lang][name], score(dimensions[name]), side_of(dimensions[name]))
             for name in DIMENSIONS
@@ -203,7 +210,8 @@ def _phrases(phrases: Sequence[str]) -> tuple[str, ...]:
     return tuple(cut(phrase, _PHRASE_CHARS) for phrase in phrases)
 
 
-def _cell_view(cell: Record, lang: Lang) -> CellView:
+def _cell_view(cell: Record, lang: Lang, by: str = "") -> CellView:
+    """`by` names the judge where it is not the first."""
     t = TEXTS[lang]
     failure = cell.get("failure")
     value = cell.get("score")
@@ -216,7 +224,7 @@ def _cell_view(cell: Record, lang: Lang) -> CellView:
     evidence = cell.get("evidence") or {}
     labels = DIMENSION_LABELS[lang]
     return CellView(
-        order=t[f"order_{cell['order']}"],
+        order=(f"{by}{t['colon']}" if by else "") + t[f"order_{cell['order']}"],
         side=side_of(None if failure else value),
         said=said,
         reason=cut(reason, _SAID_CHARS),

@@ -11,6 +11,8 @@ These read what a run has recorded, and need nothing but it:
 
 pairs       the records of per_task.jsonl -> pairs and probes, sorted; what goes together; estimates over them
 check       pairs and probes -> JudgeCheck: may the judge be believed?
+second      pairs judged by another judge too -> SecondJudge: where do the two agree?
+jackknife   intervals of what is no mean, over clusters
 issues      the issues of pairs -> how often each was named for either side
 adjusted    pairs -> results without the judge's habits, by models and calibration
 summary     the records -> Summary: every number of a report

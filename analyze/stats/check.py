@@ -16,11 +16,12 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from math import fsum, sqrt
+from math import fsum
 from typing import Literal
 
 from analyze.stats.agreement import cohen_kappa, krippendorff_alpha
-from analyze.stats.intervals import Estimate, cluster_interval, t_quantile
+from analyze.stats.intervals import Estimate, cluster_interval
+from analyze.stats.jackknife import jackknife, within_agreement
 from analyze.stats.pairs import (
     POINTS,
     Audit,
@@ -97,6 +98,7 @@ class JudgeCheck:
     `repeat_flips`: how often two verdicts on the same pair in the same order, sampled, take different sides;
     `repeat_alpha`: how much such verdicts agree beyond chance, on their five ordered levels.
     `facts_agreement`: where a dimension's verdict and measured facts both take a side, how often it is the same.
+    `failed_probes` of `probe_cells` questions that check the judge have no verdict, a second judge's not among them.
     """
 
     order_agreement: Estimate
@@ -110,6 +112,8 @@ class JudgeCheck:
     probes: list[Probe]
     failed_cells: int
     cells: int
+    failed_probes: int
+    probe_cells: int
 
     @property
     def gates(self) -> tuple[Gate, ...]:
@@ -132,6 +136,7 @@ def judge_check(pairs: Sequence[Pair], audits: Sequence[Audit]) -> JudgeCheck:
     cells = [(cell, pair.cluster) for pair in pairs for cell in pair.cells]
     orders = [(means, pair.cluster) for pair in pairs if (means := order_means(pair.cells)) is not None]
     sides = [(lean(first), lean(second), cluster) for (first, second), cluster in orders]
+    probed = [cell for audit in audits if audit.probe != "second" for cell in audit.cells]
     decisive = [(cell, cluster) for cell, cluster in cells if cell["status"] == "ok" and cell["digit"] != 3]
     return JudgeCheck(
         order_agreement=rate((float(first == second), cluster) for first, second, cluster in sides),
@@ -145,6 +150,8 @@ def judge_check(pairs: Sequence[Pair], audits: Sequence[Audit]) -> JudgeCheck:
         probes=[_probe(name, [audit for audit in audits if audit.probe == name]) for name in MOVERS],
         failed_cells=sum(cell["status"] != "ok" for cell, _ in cells),
         cells=len(cells),
+        failed_probes=sum(cell["status"] != "ok" for cell in probed),
+        probe_cells=len(probed),
     )
 
 
@@ -168,37 +175,16 @@ def _kappa(sides: Sequence[tuple[int, int, Hashable]]) -> Estimate:
         kappa + ((first == second) - 1 + unequal - unequal * ((q[first] + p[second]) / n - 2 * by_chance) / rest) / rest
         for first, second in zip(a, b, strict=True)
     ]
-    return replace(_cut(cluster_interval(values, [cluster for _, _, cluster in sides])), value=kappa)
+    return replace(within_agreement(cluster_interval(values, [cluster for _, _, cluster in sides])), value=kappa)
 
 
 def _alpha(audits: Iterable[Audit]) -> Estimate:
-    """Return α of repeats, a unit a pair and order, with its jackknife t interval over clusters.
-
-    Source: R. G. Miller, Biometrika 61 (1974) 1-15.
-    """
+    """Return α of repeats, a unit a pair and order, with its jackknife t interval over clusters."""
     clusters: dict[Hashable, list[list[float]]] = {}
     for audit in audits:
         if audit.probe == "repeat":
             clusters.setdefault(audit.pair.cluster, []).extend(_by_order(audit.cells).values())
-    units = list(clusters.values())
-    alpha, count, n = _alpha_of(units), len(units), sum(map(len, units))
-    without = [_alpha_of(units[:index] + units[index + 1 :]) for index in range(count)] if count > 1 else []
-    known = [value for value in without if value is not None]
-    if alpha is None or not known or len(known) < count:
-        return Estimate(alpha, None, None, n)
-    middle = fsum(known) / count
-    half = t_quantile(0.975, count - 1) * sqrt((count - 1) / count * fsum((value - middle) ** 2 for value in known))
-    return _cut(Estimate(alpha, alpha - half, alpha + half, n)) if half else Estimate(alpha, None, None, n)
-
-
-def _alpha_of(units: Iterable[Sequence[list[float]]]) -> float | None:
-    return krippendorff_alpha([scores for of_cluster in units for scores in of_cluster], "ordinal")
-
-
-def _cut(estimate: Estimate) -> Estimate:
-    """Keep an interval of agreement within what agreement can be."""
-    low = None if estimate.low is None else max(-1.0, estimate.low)
-    return replace(estimate, low=low, high=None if estimate.high is None else min(1.0, estimate.high))
+    return jackknife(list(clusters.values()), lambda units: krippendorff_alpha(units, "ordinal"))
 
 
 def _passed_hit(pair: Pair) -> tuple[float, Hashable] | None:

@@ -3,6 +3,7 @@
     pairs of a rival, all pairs     -> Result (counts, rates, tests, bounds), overall and on each dimension
     two rivals on the same tasks    -> Difference
     both orders of pairs, probes    -> JudgeCheck: may these numbers be believed at all?
+    the same pairs, another judge   -> SecondJudge: would it have said the same?
 
 Tasks that share a `group_id` are one cluster. Records are sorted before anything is added up, so their order changes
 no digit. Unscored pairs enter no mean; `coverage` and `worst` say what they could have changed.
@@ -49,6 +50,7 @@ from analyze.stats.pairs import (
     sorted_records,
     task_means,
 )
+from analyze.stats.second import SecondJudge, second_judge
 
 Adjustment = Callable[[Sequence[float]], list[float]]
 
@@ -226,6 +228,7 @@ class Summary:
     corrected_correctness: Estimate | None
     sensitivity: Sensitivity | None
     check: JudgeCheck
+    second: SecondJudge | None
 
     @property
     def coverage(self) -> float:
@@ -294,6 +297,7 @@ def summarise(records: Sequence[Record]) -> Summary:
         corrected_correctness=corrected_correctness(pairs),
         sensitivity=sensitivity(pairs),
         check=judge_check(pairs, audits),
+        second=second_judge(audits),
     )
 
 

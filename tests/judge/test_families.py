@@ -39,6 +39,42 @@ def test_a_name_says_its_family(name: str, family: str) -> None:
     assert families(name) == {family}
 
 
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [
+        ("ollama/mistral", "mistral"),
+        ("ollama_chat/qwen2.5-coder:7b", "qwen"),
+        ("mistral:7b (Ollama)", "mistral"),
+        ("ollama/llama3.1", "llama"),
+        ("llama.cpp/gemma-2-9b-it-Q4_K_M.gguf", "gemma"),
+        ("llama-cpp-python/phi-4", "phi"),
+        ("llamafile/mixtral", "mistral"),
+        ("gemini/gemma-3-27b-it", "gemma"),
+        ("hosted_vllm/Qwen3-8B", "qwen"),
+        ("openrouter/qwen/qwen3-coder", "qwen"),
+        ("together_ai/deepseek-v3", "deepseek"),
+        ("TheBloke/CodeLlama-13B-GGUF", "llama"),
+        ("unsloth/gemma-2-9b-bnb-4bit", "gemma"),
+        ("bartowski/Mistral-Small-GGUF", "mistral"),
+        ("lmstudio-community/Qwen2.5-7B-GGUF", "qwen"),
+        ("mlx-community/glm-4-9b-4bit", "glm"),
+        ("nvidia/Qwen3-30B-A3B-FP4", "qwen"),
+        ("RedHatAI/gemma-3-27b-it-quantized.w4a16", "gemma"),
+    ],
+)
+def test_who_serves_or_re_uploads_a_model_is_not_its_family(name: str, family: str) -> None:
+    assert families(name) == {family}
+
+
+@pytest.mark.parametrize("name", ["ollama/my-judge", "ollama", "llama.cpp/model.gguf", "vllm/judge", "unsloth/judge"])
+def test_a_runtime_alone_says_nothing(name: str) -> None:
+    assert families(name) == frozenset()
+
+
+def test_where_a_name_says_nothing_its_owner_does() -> None:
+    assert families("Qwen/judge-v2") == {"qwen"}
+
+
 @pytest.mark.parametrize("name", ["", "human", "model-a", "tiny-random", "dolphin", "Sophia", "yield", "/", "claus"])
 def test_an_unknown_name_is_of_no_family(name: str) -> None:
     assert families(name) == frozenset()

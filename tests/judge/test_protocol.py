@@ -69,7 +69,8 @@ class Run:
     def __call__(self, reply: Reply | None = None, *, model: str = "fake-model", **options: Any) -> Artefacts:
         """`reply` takes a body and returns the reply's text, or the reply; the server serves `model`."""
         server = self.server(reply, model)
-        return run_pipeline(self.input, self.out, base_urls=[server.url], lang="en", in_flight=1, **options)
+        said = {"lang": "en", "in_flight": 1, **options}
+        return run_pipeline(self.input, self.out, base_urls=[server.url], **said)
 
     def server(self, reply: Reply | None = None, model: str = "fake-model") -> FakeVLLM:
         server = self._fake(model=model)
@@ -262,19 +263,24 @@ def test_a_cell_without_a_verdict_leaves_its_pair_unscored(run: Run, bad: Any, k
     assert told == ("t1", "SECRET-RIVAL", "target_first", "plain", kind)
 
 
-def test_a_probe_without_a_verdict_is_listed_and_costs_no_pair(run: Run) -> None:
+def test_a_probe_without_a_verdict_is_listed_and_counted_and_fails_no_task(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
     def never_twice(body: Body) -> Any:
         is_twin = body["temperature"] == 0.7 and shown(body)[0].strip() == shown(body)[1].strip()
         return chat_reply(reply_text(4), "length") if is_twin else reply_text(4)
 
-    assert run(never_twice, audit_tasks=1).exit_code == 1
+    assert run(never_twice, audit_tasks=1).exit_code == 0
+    said = capsys.readouterr().out
+    assert "4 of the 24 questions that check the judge have no usable answer" in said
+    assert "2 tasks = 2 ok + 0 failed" in said
     assert sum(task["unscored"] for task in run.lines("per_task.jsonl")) == 0
     assert [(failure["probe"], failure["sample"]) for failure in run.lines("failed.jsonl")] == [
         ("same", 0),
         ("same", 1),
     ] * 2
     counts = run.manifest["counts"]
-    assert (counts["ok"], counts["failed"], counts["cells_failed"]) == (0, 2, 4)
+    assert (counts["ok"], counts["failed"], counts["cells_failed"], counts["probes_failed"]) == (2, 0, 4, 4)
 
 
 def test_thinking_is_not_parsed_as_the_reply(run: Run) -> None:

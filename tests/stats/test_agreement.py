@@ -29,6 +29,17 @@ KRIPPENDORFF = list(
 )
 """Four observers, twelve units, some missing: example C of "Computing Krippendorff's Alpha-Reliability"."""
 
+_COUNTS = {("ectopic", "ectopic"): 13, ("AIU", "AIU"): 20, ("AIU", "NIU"): 7, ("NIU", "AIU"): 4, ("NIU", "NIU"): 56}
+ABSTRACTORS = [pair for pair, times in _COUNTS.items() for _ in range(times)]
+"""Two abstractors on a hundred pregnancies: the worked example of irrCAC 1.0, K. L. Gwet's own package."""
+
+
+def test_gwets_own_example_has_his_numbers() -> None:
+    a, b = [x for x, _ in ABSTRACTORS], [y for _, y in ABSTRACTORS]
+    assert gwet_ac1(a, b, labels=3) == pytest.approx(0.8493305, abs=5e-8)
+    assert cohen_kappa(a, b) == pytest.approx(0.7964094, abs=5e-8)
+    assert krippendorff_alpha(ABSTRACTORS, "nominal") == pytest.approx(0.7972585, abs=5e-8)
+
 
 def test_kappa_is_agreement_beyond_chance() -> None:
     a = ["y"] * 25 + ["n"] * 25
