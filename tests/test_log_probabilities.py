@@ -72,9 +72,7 @@ def judge(folder: Path, server: FakeVLLM, **choices: Any) -> list[dict[str, Any]
     return records(folder / "out")
 
 
-def test_a_run_knows_how_sure_its_judge_was_keeps_one_token_of_each_reply_and_asks_nothing_again(
-    tmp_path: Path, server: FakeVLLM
-) -> None:
+def test_a_run_knows_how_sure_its_judge_was_and_keeps_one_token_of_each_reply(tmp_path: Path, server: FakeVLLM) -> None:
     rivals = judge(tmp_path, tells(server))
     assert all(body["top_logprobs"] == 5 and body["logprobs"] is True for body in server.bodies)
     for rival in rivals:

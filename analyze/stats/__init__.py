@@ -12,6 +12,7 @@ These read what a run has recorded, and need nothing but it:
 pairs       the records of per_task.jsonl -> pairs and probes, sorted; what goes together; estimates over them
 check       pairs and probes -> JudgeCheck: may the judge be believed?
 issues      the issues of pairs -> how often each was named for either side
+expected    pairs -> scores from the judge's own probabilities; was it as often right as it was sure?
 adjusted    pairs -> results without the judge's habits, by models and calibration
 summary     the records -> Summary: every number of a report
 """
