@@ -42,6 +42,10 @@ COLUMNS = (
     "p_sign",
     "p_equal",
     "detectable",
+    "expected",
+    "expected_low",
+    "expected_high",
+    "expected_n",
     "judge_check",
 )
 
@@ -56,7 +60,7 @@ def summary_csv(summary: Summary, *, measured: bool = False) -> bytes:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(COLUMNS)
     for row in (*summary.rivals, summary.overall):
-        writer.writerow([*_cells(summary, row), judge_check])
+        writer.writerow([*_cells(summary, row), *_expected(summary, row.author), judge_check])
     return buffer.getvalue().encode("utf-8-sig")
 
 
@@ -74,6 +78,15 @@ def _cells(summary: Summary, row: Result) -> list[str | int]:
         *_texts(row.coverage, *row.worst, row.p_value, row.p_adjusted),
         *(_texts(tests.wilcoxon, tests.sign, tests.equal, tests.detectable) if (tests := row.tests) else [""] * 4),
     ]
+
+
+def _expected(summary: Summary, author: str) -> list[str | int]:
+    """Return the score by the judge's probabilities, and of how many pairs it is; empty where none were read."""
+    found = summary.probabilities
+    for it in (found.overall, *found.rivals) if found else ():
+        if it.author == author:
+            return [*_numbers(it.score), it.score.n]
+    return [""] * 3 + [0]
 
 
 def _numbers(estimate: Estimate) -> list[str]:

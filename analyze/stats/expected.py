@@ -4,7 +4,7 @@
     of these, those that tests tell apart  -> Reliability: was the judge as often right as it was sure?
 
 A judge that writes 4 may have been torn between 4 and 3; the digit forgets it, the mean over its probabilities does
-not. That takes noise away: on 805 AlpacaEval tasks it was worth 1.4 times the tasks.
+not. On 805 AlpacaEval tasks that took the standard error from 1.76 to 1.48 points, near a win rate of one half.
 
 Swapping target and rival mirrors every number here; the order of records changes no digit.
 """
@@ -51,12 +51,19 @@ class Expected:
 
     @property
     def worth(self) -> float | None:
-        """How many times the tasks the graded score would need to be as precise: the ratio of the variances.
+        """How many times the tasks the graded score would need to tell the two sides apart as clearly: z²/z_graded².
 
-        It counts for that only where both scores tell the same difference: probabilities that all lie near one half
-        vary little too. None where one of the two was not seen to vary.
+            z = (mean − ½)/SE
+
+        The ratio of the variances alone would take probabilities for precise because they lie nearer to the middle: a
+        judge that gives 0.6 to whatever it writes halves every deviation, SE included, and knows nothing more. None
+        where the graded score's interval holds ½ (z would be noise) or one of the two was not seen to vary.
         """
-        return (self.graded_se / self.se) ** 2 if self.se and self.graded_se else None
+        low, high = self.graded.low, self.graded.high
+        if low is None or high is None or low <= 0.5 <= high or not self.se or not self.graded_se:
+            return None
+        assert self.score.value is not None and self.graded.value is not None
+        return ((self.score.value - 0.5) / self.se * self.graded_se / (self.graded.value - 0.5)) ** 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,12 +94,26 @@ def test_probabilities_that_forget_less_are_worth_more_tasks() -> None:
     assert overall.worth == pytest.approx(50**2)
 
 
+def test_probabilities_that_only_lie_nearer_to_the_middle_are_worth_no_more() -> None:
+    """Of 40 pairs the target wins 30, by a judge that gives 0.6 to what it writes and 0.1 to the others."""
+    a, b = ([0.1] * n + [0.6] + [0.1] * (4 - n) for n in (4, 0))
+    overall = known([fold(task(task_id=str(n)), [a, b] if n % 4 else [b, a]) for n in range(40)]).overall
+    assert overall.se == pytest.approx((overall.graded_se or 0) / 2) and overall.worth == pytest.approx(1)
+
+
+def test_where_the_sides_are_not_told_apart_nothing_is_said_of_worth() -> None:
+    overall = known(
+        [fold(task(task_id=str(n)), [FOR_A, FOR_B] if n % 2 else [FOR_B, FOR_A]) for n in range(40)]
+    ).overall
+    assert overall.se and overall.graded_se and overall.worth is None
+
+
 def test_where_every_digit_is_certain_both_scores_are_one() -> None:
     certain = [[0.0] * n + [1.0] + [0.0] * (4 - n) for n in range(5)]
     draw = random.Random(2)
     records = [fold(task(task_id=str(n)), [draw.choice(certain), draw.choice(certain)]) for n in range(20)]
     found = known(records).overall
-    assert found.score == found.graded and found.se == found.graded_se and found.worth == pytest.approx(1)
+    assert found.score == found.graded and found.se == found.graded_se
     assert known([fold(task(), [FOR_A, FOR_B])]).overall.worth is None, "one task does not vary"
 
 
