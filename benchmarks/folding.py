@@ -48,8 +48,8 @@ def folding() -> Section:
     rows = [[shown, spread([taken[step] for taken in rounds])] for step, shown in STEPS.items()]
     size = statistics.fmean(len(text) for _, text in _said(tasks(20 * 2 * RIVALS)))
     text = f"""{CELLS:,} verdicts of {size / 1000:.1f} kB with their probabilities, on {CELLS // (2 * RIVALS):,} tasks
-against {RIVALS} rivals in both orders; {ROUNDS} rounds, each a process of its own that makes the replies task by task, outside of what is timed,
-and keeps every record in memory, as the pipeline does.
+against {RIVALS} rivals in both orders; {ROUNDS} rounds, each a process of its own that makes the replies task
+by task, outside of what is timed, and keeps every record in memory, as the pipeline does.
 
 {table(["step", "seconds"], [*rows, ["together", spread(totals)]])}
 
