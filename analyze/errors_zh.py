@@ -205,7 +205,9 @@ ZH = {
     "an object": "对象",
     "objects": "对象",
     "texts": "文本",
-    "SECOND_JUDGE_MODEL={} is given, but not which servers serve it": "给出了 SECOND_JUDGE_MODEL={}，但没有给出提供它的服务器",
+    "SECOND_JUDGE_MODEL={} is given, but not which servers serve it": (
+        "给出了 SECOND_JUDGE_MODEL={}，但没有给出提供它的服务器"
+    ),
     "SECOND_JUDGE_ENDPOINTS=http://HOST:PORT/v1 says where": "请用 SECOND_JUDGE_ENDPOINTS=http://HOST:PORT/v1 指明",
     "a second judge needs a first one, and ANALYZE_ENGINE=measured asks no model": (
         "第二评审需要先有第一评审，而 ANALYZE_ENGINE=measured 不用模型"

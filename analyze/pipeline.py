@@ -382,6 +382,7 @@ class Pipeline:
     ) -> Manifest:
         from analyze.judge.cells import REPEATED_SAMPLING, SAMPLING
         from analyze.judge.families import same_family
+        from analyze.judge.probabilities import LOGPROBS
         from analyze.judge.prompts import prompts_sha256
         from analyze.judge.schema import schema_sha256
 
@@ -403,7 +404,12 @@ class Pipeline:
             **of_second,
             input={"path": str(self._input), "sha256": sha256_of(self._input), "rows": len(judge.tasks)},
             settings=self._settings.record(),
-            asked={"prompt": prompts_sha256(judge_lang), "schema": schema_sha256(), "sampling": SAMPLING},
+            asked={
+                "prompt": prompts_sha256(judge_lang),
+                "schema": schema_sha256(),
+                "sampling": SAMPLING,
+                **(LOGPROBS if asker else {}),
+            },
         )
 
     async def _ask_cells(self, judge: Judge, journal: Journal, asker: Asker, *, is_second: bool = False) -> None:
@@ -508,6 +514,9 @@ class Pipeline:
 
         self._say("step4")
         summary = summarise(analyses)
+        if (known := summary.probabilities) is not None:
+            read = {"read": known.read, "cells": known.cells, "after_grammar_mask": known.is_masked}
+            self._manifest["probabilities"] = read
         rate, order = summary.overall.win_rate, summary.check.order_agreement
         if self._engine != "measured":
             self._say(f"judge_{summary.check.state}")

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import resource
 import statistics
@@ -21,7 +22,8 @@ from analyze.judge.cells import Cell, cells_of
 from analyze.judge.folding import fold_task
 from analyze.judge.issues import ISSUES
 from analyze.judge.labels import DIMENSIONS
-from analyze.judge.schema import ANALYSIS_CHARS, EVIDENCE_CHARS, PHRASE_CHARS, REASON_CHARS, REQUIREMENT_CHARS
+from analyze.judge.probabilities import reading
+from analyze.judge.schema import ANALYSIS_CHARS, EVIDENCE_CHARS, PHRASE_CHARS, REASON_CHARS, REQUIREMENT_CHARS, VERDICTS
 from analyze.judge.tasks import Solution, Task
 from analyze.judge.verdicts import parse_reply
 from analyze.runs.command import collect_seldom
@@ -45,9 +47,9 @@ def folding() -> Section:
     totals = [sum(taken[step] for step in STEPS) for taken in rounds]
     rows = [[shown, spread([taken[step] for taken in rounds])] for step, shown in STEPS.items()]
     size = statistics.fmean(len(text) for _, text in _said(tasks(20 * 2 * RIVALS)))
-    text = f"""{CELLS:,} verdicts of {size / 1000:.1f} kB, on {CELLS // (2 * RIVALS):,} tasks against {RIVALS} rivals in
-both orders; {ROUNDS} rounds, each a process of its own that makes the replies task by task, outside of what is timed,
-and keeps every record in memory, as the pipeline does.
+    text = f"""{CELLS:,} verdicts of {size / 1000:.1f} kB with their probabilities, on {CELLS // (2 * RIVALS):,} tasks
+against {RIVALS} rivals in both orders; {ROUNDS} rounds, each a process of its own that makes the replies task
+by task, outside of what is timed, and keeps every record in memory, as the pipeline does.
 
 {table(["step", "seconds"], [*rows, ["together", spread(totals)]])}
 
@@ -119,6 +121,15 @@ def reply_text(draw: random.Random) -> str:
     )
 
 
+def told(text: str, draw: random.Random) -> dict[str, Any]:
+    """Return what is kept of the reply's log-probabilities, in a body: the token of its verdict."""
+    written = text[-3]
+    masses = {digit: draw.random() + 3 * (digit == written) for digit in VERDICTS}
+    listed = [{"token": digit, "logprob": math.log(mass / sum(masses.values()))} for digit, mass in masses.items()]
+    (own,) = (entry for entry in listed if entry["token"] == written)
+    return {"choices": [{"logprobs": {"content": [{**own, "top_logprobs": listed}]}}]}
+
+
 def _said(asked: Sequence[Task]) -> Iterator[tuple[Cell, str]]:
     draw = random.Random(5)
     for task in asked:
@@ -132,22 +143,25 @@ def run(cells: int) -> dict[str, float]:
     collect_seldom()  # as every command does
     took = dict.fromkeys(STEPS, 0.0)
     asked = tasks(cells)
-    said = _said(asked)
+    said, draw = _said(asked), random.Random(6)
     solutions = [asked[0].target, *asked[0].rivals]
     facts = {solution.author: to_json_facts(measure(solution.code, LANGUAGE)) for solution in solutions}
     records: list[dict[str, Any]] = []
     for task in asked:
         texts = {cell.id: text for cell, text in (next(said) for _ in range(2 * len(task.rivals)))}
+        bodies = {row: told(text, draw) for row, text in texts.items()}
         began = time.perf_counter()
         replies = {row: parse_reply(text, "stop") for row, text in texts.items()}
+        readings = {row: found for row, body in bodies.items() if (found := reading(body)) is not None}
         parsed = time.perf_counter()
-        records.append(fold_task(task, replies, facts, max_code_chars=6000))
+        records.append(fold_task(task, replies, facts, max_code_chars=6000, readings=readings))
         took["parse"] += parsed - began
         took["fold"] += time.perf_counter() - parsed
     began = time.perf_counter()
     summary = summarise(records)
     took["summarise"] = time.perf_counter() - began
     assert 2 * summary.pairs == cells and summary.overall.unscored == 0, summary.overall
+    assert summary.probabilities is not None and summary.probabilities.read == cells, summary.probabilities
     return took | {"peak": 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}
 
 

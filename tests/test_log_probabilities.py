@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -72,9 +73,7 @@ def judge(folder: Path, server: FakeVLLM, **choices: Any) -> list[dict[str, Any]
     return records(folder / "out")
 
 
-def test_a_run_knows_how_sure_its_judge_was_keeps_one_token_of_each_reply_and_asks_nothing_again(
-    tmp_path: Path, server: FakeVLLM
-) -> None:
+def test_a_run_knows_how_sure_its_judge_was_and_keeps_one_token_of_each_reply(tmp_path: Path, server: FakeVLLM) -> None:
     rivals = judge(tmp_path, tells(server))
     assert all(body["top_logprobs"] == 5 and body["logprobs"] is True for body in server.bodies)
     for rival in rivals:
@@ -86,6 +85,10 @@ def test_a_run_knows_how_sure_its_judge_was_keeps_one_token_of_each_reply_and_as
         (kept,) = choice["logprobs"]["content"]
         assert kept["token"] == "4" and len(kept["top_logprobs"]) == 5
         assert choice["message"]["content"] == judged()
+    manifest = json.loads((tmp_path / "out/run.json").read_text())
+    assert (manifest["asked"]["logprobs"], manifest["asked"]["top_logprobs"]) == (True, 5)
+    cells = sum(len(rival["cells"]) for rival in rivals)
+    assert manifest["probabilities"] == {"read": cells, "cells": cells, "after_grammar_mask": True}
     asked = server.asked
     assert judge(tmp_path, server) == rivals and server.asked == asked
 
@@ -108,6 +111,7 @@ def test_a_server_that_refuses_costs_no_answer(tmp_path: Path, server: FakeVLLM)
     rivals = judge(tmp_path, refuses(server), in_flight=1)
     assert {rival["expected"] for rival in rivals} == {None} and {rival["outcome"] for rival in rivals} == {"tie"}
     assert sum("logprobs" in body for body in server.bodies) == 1, "it is asked for them once"
+    assert "probabilities" not in json.loads((tmp_path / "out/run.json").read_text())
 
 
 def test_a_single_task_knows_it_too(server: FakeVLLM, tmp_path: Path) -> None:

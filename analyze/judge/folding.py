@@ -184,7 +184,8 @@ def _expected(judged: Sequence[_Judged]) -> float | None:
         leans[one.cell.order].append(one.reading.lean)
     if not all(leans.values()):
         return None
-    return 0.5 + (_mean(leans["target_first"]) - _mean(leans["rival_first"])) / 2
+    expected = 0.5 + (_mean(leans["target_first"]) - _mean(leans["rival_first"])) / 2
+    return min(1.0, max(0.0, expected))  # a certain judge's may be rounded past its end
 
 
 def _said(target_first: Iterable[Verdict], rival_first: Iterable[Verdict]) -> Record:

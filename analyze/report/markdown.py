@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from analyze._version import __version__
 from analyze.judge.labels import DIMENSION_LABELS, DIMENSIONS
+from analyze.report.certainty import certainty_lines, certainty_notes
 from analyze.report.findings import answer, halo_text, percent_text, score_text, subject, target_name
 from analyze.report.judging import banners, check_state, flags, gate_lines, habit_lines, is_measured, probe_lines
 from analyze.report.numbers import NONE, percent, percent_span, probability, score, whole
@@ -43,6 +44,7 @@ def _sections(material: Material) -> Iterable[Sequence[str]]:
     yield [f"## {t['outcomes']}"]
     yield _outcomes(material)
     yield from _tests(material)
+    yield from _certainty(material)
     yield from _dimensions(material)
     yield from _issues(material)
     yield [f"## {t['how']}"]
@@ -135,6 +137,25 @@ def _tests(material: Material) -> Iterable[Sequence[str]]:
     ]
     yield [f"### {t['score_tests']}"]
     yield _table((t["rival"], t["h_p_adjusted"], t["h_wilcoxon"], t["h_sign"], t["h_equal"], t["h_detectable"]), rows)
+
+
+def _certainty(material: Material) -> Iterable[Sequence[str]]:
+    t, lines = TEXTS[material.lang], certainty_lines(material.summary)
+    if not lines:
+        return
+    yield [f"### {t['sure']}"]
+    yield [markdown(t["sure_lead"], 1000)]
+    yield _table(
+        (t["rival"], t["h_sure"], t["h_interval"], t["h_se"], t["score"], t["h_se"], t["h_worth"], t["h_n"]),
+        [
+            (
+                f"**{t['overall']}**" if line.author is None else code_span(line.author),
+                *(line.score, line.interval, line.se, line.graded, line.graded_se, line.worth, line.n),
+            )
+            for line in lines
+        ],
+    )
+    yield [markdown(t["gap"].join(certainty_notes(material.summary, t)), 1000)]
 
 
 def _outcomes(material: Material) -> list[str]:

@@ -18,6 +18,7 @@ from analyze._version import __version__
 from analyze.judge.labels import DIMENSION_LABELS, DIMENSIONS
 from analyze.lang import LANGS, Lang
 from analyze.report import numbers
+from analyze.report.certainty import certainty_lines, certainty_notes
 from analyze.report.figures import MOST_ISSUES, MOST_RIVALS, Figure
 from analyze.report.findings import (
     answer,
@@ -96,6 +97,8 @@ def _verdict_parts(material: Material, t: Mapping[str, str]) -> Parts:
         "most_rivals": MOST_RIVALS,
         "differences": sorted(summary.differences, key=lambda it: (-abs(it.advantage.value or 0), it.first, it.second)),
         "most_differences": MOST_DIFFERENCES,
+        "certainty": certainty_lines(summary),
+        "certainty_notes": certainty_notes(summary, t),
     }
 
 

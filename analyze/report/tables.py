@@ -43,6 +43,10 @@ COLUMNS = (
     "p_sign",
     "p_equal",
     "detectable",
+    "expected",
+    "expected_low",
+    "expected_high",
+    "expected_n",
     "judge_check",
 )
 
@@ -75,7 +79,7 @@ def summary_csv(summary: Summary, *, measured: bool = False) -> bytes:
     writer.writerow([*COLUMNS, *second])
     for row in (*summary.rivals, summary.overall):
         of_second = second.values() if row is summary.overall else [""] * len(second)
-        writer.writerow([*_cells(summary, row), judge_check, *of_second])
+        writer.writerow([*_cells(summary, row), *_expected(summary, row.author), judge_check, *of_second])
     return buffer.getvalue().encode("utf-8-sig")
 
 
@@ -102,6 +106,15 @@ def _second(found: SecondJudge | None) -> dict[str, str]:
     ac1 = None if found.ac1 is None else found.ac1.value
     beyond = _texts(found.kappa.value, ac1, found.levels_kappa.value, found.levels_alpha.value)
     return dict(zip(SECOND_COLUMNS, [str(found.agreement.n), *shares, *beyond], strict=True))
+
+
+def _expected(summary: Summary, author: str) -> list[str | int]:
+    """Return the score by the judge's probabilities, and of how many pairs it is; empty where none were read."""
+    found = summary.probabilities
+    for it in (found.overall, *found.rivals) if found else ():
+        if it.author == author:
+            return [*_numbers(it.score), it.score.n]
+    return [""] * 3 + [0]
 
 
 def _numbers(estimate: Estimate) -> list[str]:

@@ -14,6 +14,7 @@ check       pairs and probes -> JudgeCheck: may the judge be believed?
 second      pairs judged by another judge too -> SecondJudge: where do the two agree?
 jackknife   intervals of what is no mean, over clusters
 issues      the issues of pairs -> how often each was named for either side
+expected    pairs -> scores from the judge's own probabilities; was it as often right as it was sure?
 adjusted    pairs -> results without the judge's habits, by models and calibration
 summary     the records -> Summary: every number of a report
 """

@@ -19,6 +19,7 @@ from math import fsum, sqrt
 
 from analyze.stats.adjusted import corrected_correctness, sensitivity
 from analyze.stats.check import JudgeCheck, judge_check
+from analyze.stats.expected import Probabilities, probabilities
 from analyze.stats.hypotheses import (
     benjamini_hochberg,
     holm,
@@ -214,6 +215,7 @@ class Summary:
     """The numbers of a run. `target` is None where tasks have different target authors.
 
     `corrected_correctness` and `sensitivity` rest on models (see `adjusted`), None where there is nothing to fit.
+    `probabilities`: how sure the judge was (see `expected`), None where no server told.
     """
 
     tasks: int
@@ -227,6 +229,7 @@ class Summary:
     issues: list[IssueCount]
     corrected_correctness: Estimate | None
     sensitivity: Sensitivity | None
+    probabilities: Probabilities | None
     check: JudgeCheck
     second: SecondJudge | None
 
@@ -296,6 +299,7 @@ def summarise(records: Sequence[Record]) -> Summary:
         issues=count_issues(pair.record["issues"] for pair in pairs if pair.is_scored),
         corrected_correctness=corrected_correctness(pairs),
         sensitivity=sensitivity(pairs),
+        probabilities=probabilities(pairs, OVERALL),
         check=judge_check(pairs, audits),
         second=second_judge(audits),
     )
