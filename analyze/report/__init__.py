@@ -1,11 +1,11 @@
 """Reports: what a run ends in, built from its recorded files alone. Knows no model.
 
     reading ─► words ─► clouds ───┐
-    summary ─► charts ─► figures ─┼─► material ─► page, markdown, tables
+    summary ─► charts ─► figures ─┼─► material ─► page, markdown, tables, sheets ─► workbook
     summary ─► findings ──────────┘
 
 Step 5 is `build_pictures`: charts/*.svg and .png, wordcloud_zh and wordcloud_en as .svg and .png. Step 6 is
-`build_pages`: report.html, report.md, summary.csv. The same records give the same bytes.
+`build_pages`: report.html, report.md, summary.csv, tables.xlsx. The same records give the same bytes.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def build_pictures(run_dir: Path, *, lang: Lang, font_path: str | None = None) -
 
 
 def build_pages(run_dir: Path, *, lang: Lang, font_path: str | None = None) -> dict[str, Path]:
-    """Build report.html, report.md and summary.csv: `build_report` without the pictures, which pages carry inside."""
+    """Build report.html, report.md, summary.csv and tables.xlsx: `build_report` without the pictures."""
     return _pages(_material(run_dir, lang, font_path))
 
 
@@ -90,6 +90,7 @@ def _pages(material: Material) -> dict[str, Path]:
     from analyze.report.judging import is_measured
     from analyze.report.markdown import markdown_page
     from analyze.report.page import page
+    from analyze.report.sheets import tables_xlsx
     from analyze.report.tables import summary_csv
 
     folder = material.recorded.folder
@@ -98,4 +99,5 @@ def _pages(material: Material) -> dict[str, Path]:
         "report": write_whole(folder / "report.html", page(material)),
         "report.md": write_whole(folder / "report.md", markdown_page(material)),
         "summary": write_whole(folder / "summary.csv", table),
+        "tables": write_whole(folder / "tables.xlsx", tables_xlsx(material)),
     }

@@ -51,7 +51,8 @@ def _sections(material: Material) -> Iterable[Sequence[str]]:
         yield _table((t["h_instance"], t["h_answers"], t["h_share"], t["h_busy"]), rows)
     failed, rejects = len(material.recorded.failed), len(material.recorded.rejects)
     yield [f"{t['failures_caption']}: {failed} · {t['rejects_caption']}: {rejects}"]
-    yield [f"[report.html](report.html) · [summary.csv](summary.csv) · {markdown(t['made_by_short'])} {__version__}"]
+    files = " · ".join(f"[{name}]({name})" for name in ("report.html", "tables.xlsx", "summary.csv"))
+    yield [f"{files} · {markdown(t['made_by_short'])} {__version__}"]
 
 
 def _check(material: Material) -> Iterable[Sequence[str]]:

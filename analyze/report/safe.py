@@ -16,7 +16,9 @@ MOST_CHARS = 20_000
 _INVISIBLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # controls, ANSI escapes among them; tab and newline stay
     "\u061c\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069"  # direction marks reorder code under the reader's eyes
-    "\u2028\u2029\ufeff\ud800-\udfff]"  # line separators that are no newline; half characters
+    "\u2028\u2029\ufeff\ud800-\udfff"  # line separators that are no newline; half characters
+    "\ufffe\uffff"  # no XML can hold these, so no workbook and no SVG
+    "\U000e0000-\U000e007f]"  # tags: a text within the text that no reader sees
 )
 
 

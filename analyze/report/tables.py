@@ -46,6 +46,9 @@ COLUMNS = (
 )
 
 
+Number = int | float | None
+
+
 def summary_csv(summary: Summary, *, measured: bool = False) -> bytes:
     """Return one row per rival and one over all, whose author is `*`: UTF-8 with a BOM, so that Excel reads Chinese.
 
@@ -56,29 +59,29 @@ def summary_csv(summary: Summary, *, measured: bool = False) -> bytes:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(COLUMNS)
     for row in (*summary.rivals, summary.overall):
-        writer.writerow([*_cells(summary, row), judge_check])
+        names = (spreadsheet(summary.target or ""), spreadsheet(row.author))
+        writer.writerow([*names, *map(_text, result_numbers(row)), judge_check])
     return buffer.getvalue().encode("utf-8-sig")
 
 
-def _cells(summary: Summary, row: Result) -> list[str | int]:
-    counts = [row.pairs, row.wins, row.ties_true, row.ties_weak, row.ties_conflict, row.losses, row.unscored]
+def result_numbers(row: Result) -> list[Number]:
+    """Return the numbers of a result, in the order of `COLUMNS` between its names and the judge's state."""
+    tests = row.tests
     return [
-        spreadsheet(summary.target or ""),
-        spreadsheet(row.author),
-        *counts,
-        *_numbers(row.win_rate),
-        *_numbers(row.score),
+        *(row.pairs, row.wins, row.ties_true, row.ties_weak, row.ties_conflict, row.losses, row.unscored),
+        *with_limits(row.win_rate),
+        *with_limits(row.score),
         row.score.n,
         row.by_rule,
-        *_numbers(row.decided_rate),
-        *_texts(row.coverage, *row.worst, row.p_value, row.p_adjusted),
-        *(_texts(tests.wilcoxon, tests.sign, tests.equal, tests.detectable) if (tests := row.tests) else [""] * 4),
+        *with_limits(row.decided_rate),
+        *(row.coverage, *row.worst, row.p_value, row.p_adjusted),
+        *((tests.wilcoxon, tests.sign, tests.equal, tests.detectable) if tests else (None,) * 4),
     ]
 
 
-def _numbers(estimate: Estimate) -> list[str]:
-    return _texts(estimate.value, estimate.low, estimate.high)
+def with_limits(estimate: Estimate) -> tuple[Number, Number, Number]:
+    return estimate.value, estimate.low, estimate.high
 
 
-def _texts(*values: float | None) -> list[str]:
-    return ["" if value is None else f"{value:.6f}" for value in values]
+def _text(number: Number) -> str:
+    return "" if number is None else f"{number:.6f}" if isinstance(number, float) else str(number)

@@ -23,7 +23,7 @@ from tests.report import factory
 CHARTS = ("check", "probes", "win_rate", "outcomes", "score", "dimensions", "issues")
 PICTURES = {f"charts/{name}{end}" for name in CHARTS for end in (".png", ".svg")}
 PICTURES |= {f"wordcloud_{lang}{end}" for lang in LANGS for end in (".png", ".svg")}
-PAGES = {"report.html", "report.md", "summary.csv"}
+PAGES = {"report.html", "report.md", "summary.csv", "tables.xlsx"}
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,9 @@ def test_another_process_gives_the_same_bytes(tmp_path: Path):
 
 
 def _file(name: str) -> str:
-    return {"report": "report.html", "summary": "summary.csv"}.get(name, name if "." in name else f"{name}.png")
+    return {"report": "report.html", "summary": "summary.csv", "tables": "tables.xlsx"}.get(
+        name, name if "." in name else f"{name}.png"
+    )
 
 
 def test_24_tasks_are_a_page_below_2_mb(run: Path):
@@ -140,7 +142,7 @@ def test_the_page_is_well_formed_and_its_headings_step_by_one(run: Path):
 def test_the_page_reaches_for_nothing_outside_itself(run: Path):
     page = page_of(run)
     outline = Outline(page)
-    local = re.compile(r"#[\w-]+|data:,|[\w.]+\.(jsonl|json|csv|md)|charts/")
+    local = re.compile(r"#[\w-]+|data:,|[\w.]+\.(jsonl|json|csv|xlsx|md)|charts/")
     assert [address for address in outline.addresses if not local.fullmatch(address)] == []
     assert not outline.tags & {"script", "iframe", "object", "embed", "form", "img"}
     assert not re.search(r"@import|url\((?!data:)", page)
@@ -215,7 +217,7 @@ def test_hostile_content_is_text_on_the_page(hostile: Path):
 def test_hostile_content_is_inert_in_markdown(hostile: Path):
     text = (hostile / "report.md").read_text(encoding="utf-8")
     outside_code = re.sub(r"(`+)(?!`).*?(?<!`)\1(?!`)", "", text)
-    assert not re.search(r"(?<!\\)<\w|https?://|\]\((?!report\.html|summary\.csv)|@\w", outside_code)
+    assert not re.search(r"(?<!\\)<\w|https?://|\]\((?!report\.html|tables\.xlsx|summary\.csv)|@\w", outside_code)
     rows = [line for line in text.splitlines() if line.startswith("|")]
     cells = [len(re.findall(r"(?<!\\)\|", row)) for row in rows]
     assert set(cells) <= {3, 4, 5, 6, 7, 9}

@@ -41,7 +41,7 @@ def test_every_text_of_a_record_is_made_visible_its_keys_too():
     assert visible_all({"a\x00": ["\x1b", {"b": 1, "c": None}]}) == {"a␀": ["␛", {"b": 1, "c": None}]}
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "  =1", "＝1"])
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\t1", "\r1", "  =1", "＝1"])
 def test_a_cell_that_could_run_is_quoted(text: str):
     assert spreadsheet(text) == "'" + text
 
