@@ -19,9 +19,10 @@ from analyze.lang import LANGS, Lang
 from analyze.report.fonts import check_font
 
 if TYPE_CHECKING:
+    from analyze.report.comparison import Compared
     from analyze.report.material import Material
 
-__all__ = ["build_pages", "build_pictures", "build_report", "check_font"]
+__all__ = ["build_pages", "build_pictures", "build_report", "check_font", "compare_runs"]
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,16 @@ def build_pictures(run_dir: Path, *, lang: Lang, font_path: str | None = None) -
 def build_pages(run_dir: Path, *, lang: Lang, font_path: str | None = None) -> dict[str, Path]:
     """Build report.html, report.md, summary.csv and tables.xlsx: `build_report` without the pictures."""
     return _pages(_material(run_dir, lang, font_path))
+
+
+def compare_runs(run_dir: Path, other_dir: Path, *, lang: Lang) -> Compared:
+    """Write compare.html and compare.md beside the run in `run_dir`: what changed since that in `other_dir`.
+
+    Raises InputError where a folder holds no readable run, or the two have nothing in common, or everything.
+    """
+    from analyze.report import comparison
+
+    return comparison.compare_runs(run_dir, other_dir, lang=lang)
 
 
 def _material(run_dir: Path, lang: Lang, font_path: str | None) -> Material:

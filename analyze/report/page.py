@@ -63,12 +63,12 @@ def page(material: Material) -> str:
     """Return the whole page. The same records give the same bytes."""
     t = TEXTS[material.lang]
     return (
-        _environment()
+        environment()
         .get_template("report.html.j2")
         .render(
             t=t,
             n=numbers,
-            css=_css(),
+            css=css(),
             version=__version__,
             figures={figure.name: _svg(figure) for figure in material.figures},
             **_verdict_parts(material, t),
@@ -198,7 +198,7 @@ def _task_blocks(material: Material) -> tuple[list[Markup], list[Record]]:
     """Render the blocks of tasks, the lowest score first, until the page is full; return them and the tasks left."""
     from markupsafe import Markup
 
-    template = _environment().get_template("task.html.j2")
+    template = environment().get_template("task.html.j2")
     ranked = sorted(material.recorded.tasks, key=_worst_first)
     blocks: list[Markup] = []
     rest: list[Record] = []
@@ -256,7 +256,7 @@ def _svg(figure: Figure) -> Markup:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     return Environment(
@@ -268,7 +268,7 @@ def _environment() -> Environment:
     )
 
 
-def _css() -> Markup:
+def css() -> Markup:
     from markupsafe import Markup
 
     sheet = (files("analyze.report") / "templates" / "report.css").read_text(encoding="utf-8")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from analyze.lang import Lang
+from analyze.report.comparison_texts import COMPARISON_TEXTS
 from analyze.report.sheet_texts import SHEET_TEXTS
 
 _EN: Final[dict[str, str]] = {
@@ -769,6 +770,6 @@ _ZH: Final[dict[str, str]] = {
 }
 
 TEXTS: Final[Mapping[Lang, Mapping[str, str]]] = {
-    "en": {**_EN, **SHEET_TEXTS["en"]},
-    "zh": {**_ZH, **SHEET_TEXTS["zh"]},
+    "en": {**_EN, **SHEET_TEXTS["en"], **COMPARISON_TEXTS["en"]},
+    "zh": {**_ZH, **SHEET_TEXTS["zh"], **COMPARISON_TEXTS["zh"]},
 }
