@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from analyze.console import printable
 from analyze.core import Fate
 from analyze.facts import FACTS_VERSION, Facts, measure_many
 from analyze.facts import to_json as to_json_facts
@@ -141,7 +142,8 @@ def analyze_task(task: Task | Mapping[str, Any], model: str, client: Any = None)
     (analysis,) = judge.fold(outcomes, facts_of([task]))
     if analysis["score"] is None:
         reasons = {outcome.message for outcome in outcomes.values() if isinstance(outcome, Failure)}
-        log.warning("task %s could not be judged: %s", task.task_id, "; ".join(sorted(reasons)) or "no pair was scored")
+        said = "; ".join(sorted(reasons)) or "no pair was scored"
+        log.warning("task %s could not be judged: %s", printable(task.task_id), printable(said))
         return None
     return analysis
 

@@ -30,7 +30,7 @@ from analyze.report.judging import Banner, Flag, banners, check_state, gate_line
 from analyze.report.numbers import NONE, probability, score, signed, signed_span, whole
 from analyze.report.page import css, environment
 from analyze.report.reading import Recorded, read_run
-from analyze.report.safe import code_span, markdown
+from analyze.report.safe import code_span, cut, markdown
 from analyze.report.style import NARROW_PX, WIDE_PX
 from analyze.report.svg import inline
 from analyze.report.taskview import anchor
@@ -115,7 +115,7 @@ def _read(run_dir: Path, other_dir: Path, lang: Lang) -> _Both:
             folders = t["before"], t["now"]
         names = [f"{name} ({folder})" for name, folder in zip(names, folders, strict=True)]
     old, new = (
-        _Side(recorded, summarise(recorded.tasks), name, _link(recorded.folder, run_dir))
+        _Side(recorded, summarise(recorded.tasks), cut(name, 80), _link(recorded.folder, run_dir))
         for recorded, name in zip((before, after), names, strict=True)
     )
     return _Both(old, new, found, lang)
@@ -360,6 +360,7 @@ def _page(both: _Both) -> str:
             banners=_banners(both, t),
             flags=_flags(both, t),
             side="" if has_doubt else both.found.overall.side,
+            names=(both.before.name, both.after.name),
             headline=_headline(both, t),
             detail=_detail(both, t),
             run_rows=_run_rows(both, t),
