@@ -9,6 +9,7 @@ from pathlib import Path
 
 from analyze import settings
 from analyze._version import __version__
+from analyze.console import printable
 from analyze.errors import EXIT_OK, InputError, UsageError
 from analyze.lang import Lang, language
 
@@ -31,26 +32,37 @@ JOBS: dict[str, tuple[str, dict[Lang, str]]] = {
 
 
 def report(argv: Sequence[str]) -> int:
-    """`analyze report RUN`: rebuild pictures and pages of a pipeline run from its records alone."""
-    from analyze.report import build_report
+    """`analyze report RUN`: rebuild the report of a pipeline run from its records alone, or compare it with another."""
+    from analyze.report import build_report, compare_runs
     from analyze.runs.command import Parser, add_settings, flags_of
 
     wanted = (settings.FONT_PATH, settings.ANALYZE_LANG)
     parser = Parser("analyze report", description=report.__doc__)
     parser.add_argument("run", metavar="RUN", help="the output folder of a pipeline run")
+    parser.add_argument("--compare", metavar="OTHER_RUN", help="did the target change since this run, task by task?")
     add_settings(parser, wanted, language())
     args = parser.parse_args(argv)
     chosen = flags_of(args, wanted)
     if args.show_settings:
         print(chosen.show())
         return EXIT_OK
-    run = Path(args.run)
+    run, lang = _finished_run(args.run), language(chosen[settings.ANALYZE_LANG])
+    if args.compare is None:
+        paths = [*build_report(run, lang=lang, font_path=chosen[settings.FONT_PATH]).values()]
+    else:
+        compared = compare_runs(run, _finished_run(args.compare), lang=lang)
+        paths = [*compared.paths.values()]
+        print(printable(compared.sentence))
+    for path in paths:
+        print(printable(str(path)))
+    return EXIT_OK
+
+
+def _finished_run(folder: str) -> Path:
+    run = Path(folder)
     if not (run / "per_task.jsonl").is_file():
         raise InputError("no pipeline run has finished here", path=str(run), cure="give the OUTPUT_DIR of a run")
-    lang = language(chosen[settings.ANALYZE_LANG])
-    for path in build_report(run, lang=lang, font_path=chosen[settings.FONT_PATH]).values():
-        print(path)
-    return EXIT_OK
+    return run
 
 
 def usage(lang: Lang) -> str:

@@ -15,6 +15,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from analyze.console import printable
 from analyze.core import Fate
 from analyze.facts import FACTS_VERSION, Facts, measure_many
 from analyze.facts import to_json as to_json_facts
@@ -216,7 +217,8 @@ def _analyzed(task: Task, model: str, client: Any) -> Analysis | None:
     (analysis,) = judge.fold(outcomes, facts_of([task]))
     if analysis["score"] is None:
         reasons = {outcome.message for outcome in outcomes.values() if isinstance(outcome, Failure)}
-        log.warning("task %s could not be judged: %s", task.task_id, "; ".join(sorted(reasons)) or "no pair was scored")
+        said = "; ".join(sorted(reasons)) or "no pair was scored"
+        log.warning("task %s could not be judged: %s", printable(task.task_id), printable(said))
         return None
     return analysis
 

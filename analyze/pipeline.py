@@ -494,7 +494,7 @@ class Pipeline:
         in_flight, too_long = self._choices.in_flight, tally.failed["too_long"]
         lines = work_lines(tally, parts, seconds, self._lang, in_flight=in_flight, too_long=too_long)
         for line in lines if parts else ():
-            print(f"   {line}")
+            print(printable(f"   {line}"))
 
     # -- 3, 4 ----------------------------------------------------------------------------------------------------
 

@@ -30,7 +30,7 @@ from tests.fake_vllm import FakeVLLM, chat_reply, free_port
 ROOT = Path(__file__).resolve().parents[1]
 TASKS = ROOT / "data/tasks.jsonl"
 RECORDS = ["journal.jsonl", "run.json", "tasks.jsonl", "per_task.jsonl", "failed.jsonl", "rejects.jsonl"]
-PAGES = ["summary.csv", "report.md", "report.html", "charts"]
+PAGES = ["summary.csv", "tables.xlsx", "report.md", "report.html", "charts"]
 CLOUDS = ["wordcloud_zh.png", "wordcloud_zh.svg", "wordcloud_en.png", "wordcloud_en.svg"]
 
 

@@ -1,11 +1,11 @@
 """Reports: what a run ends in, built from its recorded files alone. Knows no model.
 
     reading ─► words ─► clouds ───┐
-    summary ─► charts ─► figures ─┼─► material ─► page, markdown, tables
+    summary ─► charts ─► figures ─┼─► material ─► page, markdown, tables, sheets ─► workbook
     summary ─► findings ──────────┘
 
 Step 5 is `build_pictures`: charts/*.svg and .png, wordcloud_zh and wordcloud_en as .svg and .png. Step 6 is
-`build_pages`: report.html, report.md, summary.csv. The same records give the same bytes.
+`build_pages`: report.html, report.md, summary.csv, tables.xlsx. The same records give the same bytes.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from analyze.lang import LANGS, Lang
 from analyze.report.fonts import check_font
 
 if TYPE_CHECKING:
+    from analyze.report.comparison import Compared
     from analyze.report.material import Material
 
-__all__ = ["build_pages", "build_pictures", "build_report", "check_font"]
+__all__ = ["build_pages", "build_pictures", "build_report", "check_font", "compare_runs"]
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +44,18 @@ def build_pictures(run_dir: Path, *, lang: Lang, font_path: str | None = None) -
 
 
 def build_pages(run_dir: Path, *, lang: Lang, font_path: str | None = None) -> dict[str, Path]:
-    """Build report.html, report.md and summary.csv: `build_report` without the pictures, which pages carry inside."""
+    """Build report.html, report.md, summary.csv and tables.xlsx: `build_report` without the pictures."""
     return _pages(_material(run_dir, lang, font_path))
+
+
+def compare_runs(run_dir: Path, other_dir: Path, *, lang: Lang) -> Compared:
+    """Write compare.html and compare.md beside the run in `run_dir`: what changed since that in `other_dir`.
+
+    Raises InputError where a folder holds no readable run, or the two have nothing in common, or everything.
+    """
+    from analyze.report import comparison
+
+    return comparison.compare_runs(run_dir, other_dir, lang=lang)
 
 
 def _material(run_dir: Path, lang: Lang, font_path: str | None) -> Material:
@@ -90,6 +101,7 @@ def _pages(material: Material) -> dict[str, Path]:
     from analyze.report.judging import is_measured
     from analyze.report.markdown import markdown_page
     from analyze.report.page import page
+    from analyze.report.sheets import tables_xlsx
     from analyze.report.tables import summary_csv
 
     folder = material.recorded.folder
@@ -98,4 +110,5 @@ def _pages(material: Material) -> dict[str, Path]:
         "report": write_whole(folder / "report.html", page(material)),
         "report.md": write_whole(folder / "report.md", markdown_page(material)),
         "summary": write_whole(folder / "summary.csv", table),
+        "tables": write_whole(folder / "tables.xlsx", tables_xlsx(material)),
     }

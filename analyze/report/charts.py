@@ -6,7 +6,7 @@ ones above them, so both keep text at its natural size.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from analyze.report.style import SMALL_PX, WIDE_PX
@@ -168,12 +168,12 @@ def dots(
     *,
     ends: tuple[str, str],
     label: str,
-    ticks: str = "{:g}",
+    ticks: Callable[[float], str] = "{:g}".format,
     width: int = WIDE_PX,
 ) -> Drawing:
     """Draw estimates on a scale from 0 to 1 with their intervals, and the line of no difference at one half.
 
-    `ends` names the sides of that line, `ticks` formats the scale.
+    `ends` names the sides of that line, `ticks` names a place on the scale.
 
     The scale is never cut: a difference looks as large as it is.
     """
@@ -211,7 +211,7 @@ def gauges(rows: Sequence[Gauge], *, good: str, label: str, width: int = WIDE_PX
     shapes: list[Shape] = [
         Rect(frame.left, 3, 16, 12, "tie_true"),
         Text(frame.left + 24, 13.5, good, "muted", SMALL_PX),
-        *_scale((0, 0.25, 0.5, 0.75, 1), frame, bottom, "{:.0%}"),
+        *_scale((0, 0.25, 0.5, 0.75, 1), frame, bottom, "{:.0%}".format),
     ]
     for index, row in enumerate(rows):
         y = frame.middle(index)
@@ -231,7 +231,7 @@ def pulls(rows: Sequence[Pull], *, names: tuple[str, str], label: str, width: in
     """
     frame = _Frame.of(width, 52)
     bottom = frame.bottom(len(rows))
-    shapes: list[Shape] = [*_scale((0, 0.25, 0.5, 0.75, 1), frame, bottom, "{:.0%}")]
+    shapes: list[Shape] = [*_scale((0, 0.25, 0.5, 0.75, 1), frame, bottom, "{:.0%}".format)]
     for y, name, hollow in ((10.0, names[0], False), (30.0, names[1], True)):
         shapes.append(Dot(frame.left + 5, y, 5, "text", hollow=hollow))
         shapes.append(Text(frame.left + 16, y + 4.5, name, "muted", SMALL_PX))
@@ -270,7 +270,7 @@ def twins(rows: Sequence[Twin], *, names: tuple[str, str], label: str, width: in
         Text(frame.left + 16, 14.5, names[0]),
         Dot(frame.left + 36 + text_width(names[0]), 10, 5, "win", hollow=True),
         Text(frame.left + 47 + text_width(names[0]), 14.5, names[1]),
-        *_scale(ticks, frame, bottom, "{:.0%}"),
+        *_scale(ticks, frame, bottom, "{:.0%}".format),
     ]
     for index, row in enumerate(rows):
         y, far = frame.middle(index), ticks[-1]
@@ -288,14 +288,14 @@ def _ticks(top: float) -> list[float]:
     return [step * index for index in range(int(count) + 1)]
 
 
-def _scale(ticks: Sequence[float], frame: _Frame, bottom: float, form: str) -> Iterable[Shape]:
+def _scale(ticks: Sequence[float], frame: _Frame, bottom: float, name: Callable[[float], str]) -> Iterable[Shape]:
     for tick in ticks:
         share = tick / ticks[-1]
         x = frame.x(share)
         # On a phone the marks run to the edge: the outermost labels lean inwards.
         anchor: Anchor = "middle" if frame.wide or 0 < share < 1 else "start" if share == 0 else "end"
         yield Line(x, frame.top, x, bottom, "grid")
-        yield Text(x, bottom + 16, form.format(tick), "muted", SMALL_PX, anchor)
+        yield Text(x, bottom + 16, name(tick), "muted", SMALL_PX, anchor)
 
 
 @dataclass(frozen=True, slots=True)

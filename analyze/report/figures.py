@@ -118,7 +118,7 @@ def _win_rate(summary: Summary, lang: Lang, width: int) -> Drawing:
         Point(name, row.win_rate.value, row.win_rate.low, row.win_rate.high, percent_text(row.win_rate))
         for name, row in _rows(summary, lang)
     ]
-    return dots(rows, ends=_sides(lang), label=TEXTS[lang]["win_rate_label"], ticks="{:.0%}", width=width)
+    return dots(rows, ends=_sides(lang), label=TEXTS[lang]["win_rate_label"], ticks="{:.0%}".format, width=width)
 
 
 def _outcomes(summary: Summary, lang: Lang, width: int) -> Drawing:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from analyze.report.numbers import mean, percent, percent_span, probability, score, score_span
 from analyze.report.reading import Record
+from analyze.report.safe import cut
 from analyze.report.words import judged
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 Texts = Mapping[str, str]
 
 _MOST_P = 0.05
+_PHRASE_CHARS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,4 +248,4 @@ def phrases(tasks: Sequence[Record], kind: Literal["strengths", "weaknesses"], s
         for key, phrase in said.items():
             first.setdefault(key, (phrase, task["task_id"]))
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return [Phrase(first[key][0], count, first[key][1]) for key, count in ranked[:most] if key]
+    return [Phrase(cut(first[key][0], _PHRASE_CHARS), count, first[key][1]) for key, count in ranked[:most] if key]

@@ -48,19 +48,20 @@ def _sections(material: Material) -> Iterable[Sequence[str]]:
     yield from _dimensions(material)
     yield from _issues(material)
     yield [f"## {t['how']}"]
-    yield _table(("", ""), [(markdown(name), code_span(text)) for name, text in run_rows(run, t)])
+    yield table(("", ""), [(markdown(name), code_span(text)) for name, text in run_rows(run, t)])
     if run.get("instances"):
         rows = [(code_span(url), *shares) for url, *shares in instance_rows(run)]
-        yield _table((t["h_instance"], t["h_answers"], t["h_share"], t["h_busy"]), rows)
+        yield table((t["h_instance"], t["h_answers"], t["h_share"], t["h_busy"]), rows)
     failed, rejects = len(material.recorded.failed), len(material.recorded.rejects)
     yield [f"{t['failures_caption']}: {failed} · {t['rejects_caption']}: {rejects}"]
-    yield [f"[report.html](report.html) · [summary.csv](summary.csv) · {markdown(t['made_by_short'])} {__version__}"]
+    files = " · ".join(f"[{name}]({name})" for name in ("report.html", "tables.xlsx", "summary.csv"))
+    yield [f"{files} · {markdown(t['made_by_short'])} {__version__}"]
 
 
 def _check(material: Material) -> Iterable[Sequence[str]]:
     t, summary, measured = TEXTS[material.lang], material.summary, is_measured(material.recorded.run)
     yield [f"## {t['check']} {t['check_' + check_state(summary, measured=measured)]}"]
-    yield _table(
+    yield table(
         (t["check_measure"], t["check_value"], t["h_interval"], t["h_n"], t["check_wanted"], t["check_state"]),
         [
             (
@@ -76,12 +77,12 @@ def _check(material: Material) -> Iterable[Sequence[str]]:
     )
     if measured:
         return
-    yield _table(
+    yield table(
         (t["habits"], t["check_value"], t["h_interval"], t["h_n"]),
         [(line.measure, line.value, line.interval or NONE, line.n) for line in habit_lines(summary, t)],
     )
     if probes := probe_lines(summary, t):
-        yield _table(
+        yield table(
             (t["probes"], t["h_moved"], t["h_n"], t["h_toward"], t["h_n"], t["h_away"], t["h_n"]),
             [
                 (
@@ -101,11 +102,11 @@ def _second(view: SecondView, t: Mapping[str, str]) -> Iterable[Sequence[str]]:
     yield [markdown(view.lead, 1000)]
     if view.kin:
         yield [f"**{markdown(view.kin, 1000)}**"]
-    yield _table(
+    yield table(
         (t["second_said"], t["h_wtl"], t["win_rate"], t["h_interval"]),
         [(f"{line.judge} {code_span(line.model)}", line.outcomes, line.win_rate, line.interval) for line in view.said],
     )
-    yield _table(
+    yield table(
         (t["second_agreement"], t["check_value"], t["h_interval"], t["h_n"]),
         [(line.measure, line.value, line.interval or NONE, line.n) for line in view.lines],
     )
@@ -136,7 +137,7 @@ def _tests(material: Material) -> Iterable[Sequence[str]]:
         for name, row in names
     ]
     yield [f"### {t['score_tests']}"]
-    yield _table((t["rival"], t["h_p_adjusted"], t["h_wilcoxon"], t["h_sign"], t["h_equal"], t["h_detectable"]), rows)
+    yield table((t["rival"], t["h_p_adjusted"], t["h_wilcoxon"], t["h_sign"], t["h_equal"], t["h_detectable"]), rows)
 
 
 def _certainty(material: Material) -> Iterable[Sequence[str]]:
@@ -145,7 +146,7 @@ def _certainty(material: Material) -> Iterable[Sequence[str]]:
         return
     yield [f"### {t['sure']}"]
     yield [markdown(t["sure_lead"], 1000)]
-    yield _table(
+    yield table(
         (t["rival"], t["h_sure"], t["h_interval"], t["h_se"], t["score"], t["h_se"], t["h_worth"], t["h_n"]),
         [
             (
@@ -176,7 +177,7 @@ def _outcomes(material: Material) -> list[str]:
         )
         for name, row in names
     ]
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _lacking(row: Result, t: Mapping[str, str]) -> str:
@@ -206,7 +207,7 @@ def _dimensions(material: Material) -> Iterable[Sequence[str]]:
     ]
     if rows:
         yield [f"## {t['dimensions']}"]
-        yield _table((t["h_dimension"], t["h_score"], t["win_rate"], t["h_n"], t["h_facts"]), rows)
+        yield table((t["h_dimension"], t["h_score"], t["win_rate"], t["h_n"], t["h_facts"]), rows)
     if halo := halo_text(material.summary, labels, t):
         yield [f"**{markdown(halo, 1000)}**"]
 
@@ -224,10 +225,10 @@ def _issues(material: Material) -> Iterable[Sequence[str]]:
         )
         for issue in material.summary.issues[:_MOST_ISSUES]
     ]
-    yield _table((t["h_issue"], markdown(target_name(material.summary, t)), t["rivals"]), rows)
+    yield table((t["h_issue"], markdown(target_name(material.summary, t)), t["rivals"]), rows)
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """Return a table: the first column to the left, the others to the right."""
     rule = ["---", *["---:"] * (len(head) - 1)]
     return [f"| {' | '.join(cells)} |" for cells in (head, rule, *rows)]

@@ -8,11 +8,13 @@ content policy in the page forbids scripts and every address, so that even a mis
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
+from unicodedata import bidirectional
 
 from analyze._version import __version__
 from analyze.judge.labels import DIMENSION_LABELS, DIMENSIONS
@@ -65,12 +67,12 @@ def page(material: Material) -> str:
     """Return the whole page. The same records give the same bytes."""
     t = TEXTS[material.lang]
     return (
-        _environment()
+        environment()
         .get_template("report.html.j2")
         .render(
             t=t,
             n=numbers,
-            css=_css(),
+            css=css(),
             version=__version__,
             figures={figure.name: _svg(figure) for figure in material.figures},
             **_verdict_parts(material, t),
@@ -90,6 +92,7 @@ def _verdict_parts(material: Material, t: Mapping[str, str]) -> Parts:
     return {
         "subject": subject(summary, t),
         "target": target_name(summary, t),
+        "rival_names": [rival.author for rival in summary.rivals[:1]],  # the heading names a rival that is the only one
         "banners": banners(run, summary, t),
         "flags": flags(run, summary, t),
         "answer": answer(summary, t),
@@ -203,7 +206,7 @@ def _task_blocks(material: Material) -> tuple[list[Markup], list[Record]]:
     """Render the blocks of tasks, the lowest score first, until the page is full; return them and the tasks left."""
     from markupsafe import Markup
 
-    template = _environment().get_template("task.html.j2")
+    template = environment().get_template("task.html.j2")
     ranked = sorted(material.recorded.tasks, key=_worst_first)
     blocks: list[Markup] = []
     rest: list[Record] = []
@@ -261,19 +264,34 @@ def _svg(figure: Figure) -> Markup:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    return Environment(
+    made = Environment(
         loader=PackageLoader("analyze.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.filters["isolate"] = isolated
+    return made
 
 
-def _css() -> Markup:
+def isolated(sentence: str, *names: str) -> Markup:
+    """Return a sentence as markup in which names whose letters run to the left do not turn what stands beside them."""
+    from markupsafe import Markup, escape
+
+    turned = [name for name in names if any(bidirectional(sign) in ("R", "AL") for sign in name)]
+    if not turned:
+        return escape(sentence)
+    pieces = re.split(f"({'|'.join(map(re.escape, turned))})", sentence)
+    return Markup("").join(
+        Markup("<bdi>{}</bdi>").format(piece) if at % 2 else escape(piece) for at, piece in enumerate(pieces)
+    )
+
+
+def css() -> Markup:
     from markupsafe import Markup
 
     sheet = (files("analyze.report") / "templates" / "report.css").read_text(encoding="utf-8")

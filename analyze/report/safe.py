@@ -7,6 +7,7 @@ formats that have no escaping of their own that readers honour.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Any
 
@@ -16,7 +17,9 @@ MOST_CHARS = 20_000
 _INVISIBLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # controls, ANSI escapes among them; tab and newline stay
     "\u061c\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069"  # direction marks reorder code under the reader's eyes
-    "\u2028\u2029\ufeff\ud800-\udfff]"  # line separators that are no newline; half characters
+    "\u2028\u2029\ufeff\ud800-\udfff"  # line separators that are no newline; half characters
+    "\ufffe\uffff"  # no XML can hold these, so no workbook and no SVG
+    "\U000e0000-\U000e007f]"  # tags: a text within the text that no reader sees
 )
 
 
@@ -48,15 +51,34 @@ def cut(text: str, limit: int) -> str:
     return f"{text[:limit]} … ⟨+{whole - limit}⟩"
 
 
-def visible_all(value: Any) -> Any:
-    """Return a JSON value with `visible` applied to every text in it, keys too."""
+# What a report says again and again, and tells apart: the values of these keys are names, and no longer than this.
+_NAMES = frozenset({"author", "task_id", "group_id", "same_family"})
+_NAMES_OF_ROWS = _NAMES | {"rival"}
+_NAME_CHARS = 200
+
+
+def name(text: str) -> str:
+    """Return a name as `visible` would, on one line and short; two that are cut alike are told apart by a digest."""
+    if len(text) <= _NAME_CHARS and text.isprintable():
+        return text
+    line = visible(text).replace("\n", "␊").replace("\t", "␉")
+    if len(line) <= _NAME_CHARS:
+        return line
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{line[:_NAME_CHARS]}#{digest} … ⟨+{len(text) - _NAME_CHARS}⟩"
+
+
+def visible_all(value: Any, *, are_names: bool = False) -> Any:
+    """Return a JSON value with `visible` applied to every text in it, keys too, and `name` to what names something."""
     match value:
         case str():
-            return visible(value)
+            return name(value) if are_names else visible(value)
         case list():
-            return [visible_all(item) for item in value]
+            return [visible_all(item, are_names=are_names) for item in value]
         case dict():
-            return {visible(key): visible_all(item) for key, item in value.items()}
+            # A rival is named by its author where it is not what is said of it, beside what is said of the target.
+            names = _NAMES if "target" in value else _NAMES_OF_ROWS
+            return {visible(key): visible_all(item, are_names=key in names) for key, item in value.items()}
         case _:
             return value
 

@@ -106,6 +106,7 @@ def fit(text: str, width: float, size: int = TEXT_PX) -> str:
     """Return `text`, cut with an ellipsis where it would be wider than `width` px."""
     if text_width(text, size) <= width:
         return text
+    text = text[: int(width)]  # no sign is narrower than a px
     while text and text_width(text + "…", size) > width:
         text = text[:-1]
     return text.rstrip() + "…"

@@ -66,6 +66,8 @@ SECOND_COLUMNS = (
 )
 """Only of a run with a second judge, and only in the row over all."""
 
+Number = int | float | None
+
 
 def summary_csv(summary: Summary, *, measured: bool = False) -> bytes:
     """Return one row per rival and one over all, whose author is `*`: UTF-8 with a BOM, so that Excel reads Chinese.
@@ -78,48 +80,49 @@ def summary_csv(summary: Summary, *, measured: bool = False) -> bytes:
     second = _second(summary.second)
     writer.writerow([*COLUMNS, *second])
     for row in (*summary.rivals, summary.overall):
-        of_second = second.values() if row is summary.overall else [""] * len(second)
-        writer.writerow([*_cells(summary, row), *_expected(summary, row.author), judge_check, *of_second])
+        names = (spreadsheet(summary.target or ""), spreadsheet(row.author))
+        numbers = [*result_numbers(row), *_expected(summary, row.author)]
+        of_second = second.values() if row is summary.overall else [None] * len(second)
+        writer.writerow([*names, *map(_text, numbers), judge_check, *map(_text, of_second)])
     return buffer.getvalue().encode("utf-8-sig")
 
 
-def _cells(summary: Summary, row: Result) -> list[str | int]:
-    counts = [row.pairs, row.wins, row.ties_true, row.ties_weak, row.ties_conflict, row.losses, row.unscored]
+def result_numbers(row: Result) -> list[Number]:
+    """Return the numbers of a result, in the order of `COLUMNS` between its names and the judge's state."""
+    tests = row.tests
     return [
-        spreadsheet(summary.target or ""),
-        spreadsheet(row.author),
-        *counts,
-        *_numbers(row.win_rate),
-        *_numbers(row.score),
+        *(row.pairs, row.wins, row.ties_true, row.ties_weak, row.ties_conflict, row.losses, row.unscored),
+        *with_limits(row.win_rate),
+        *with_limits(row.score),
         row.score.n,
         row.by_rule,
-        *_numbers(row.decided_rate),
-        *_texts(row.coverage, *row.worst, row.p_value, row.p_adjusted),
-        *(_texts(tests.wilcoxon, tests.sign, tests.equal, tests.detectable) if (tests := row.tests) else [""] * 4),
+        *with_limits(row.decided_rate),
+        *(row.coverage, *row.worst, row.p_value, row.p_adjusted),
+        *((tests.wilcoxon, tests.sign, tests.equal, tests.detectable) if tests else (None,) * 4),
     ]
 
 
-def _second(found: SecondJudge | None) -> dict[str, str]:
+def _second(found: SecondJudge | None) -> dict[str, Number]:
     if found is None:
         return {}
-    shares = [*_numbers(found.second.win_rate), *_numbers(found.agreement)]
+    shares = [*with_limits(found.second.win_rate), *with_limits(found.agreement)]
     ac1 = None if found.ac1 is None else found.ac1.value
-    beyond = _texts(found.kappa.value, ac1, found.levels_kappa.value, found.levels_alpha.value)
-    return dict(zip(SECOND_COLUMNS, [str(found.agreement.n), *shares, *beyond], strict=True))
+    beyond = (found.kappa.value, ac1, found.levels_kappa.value, found.levels_alpha.value)
+    return dict(zip(SECOND_COLUMNS, [found.agreement.n, *shares, *beyond], strict=True))
 
 
-def _expected(summary: Summary, author: str) -> list[str | int]:
+def _expected(summary: Summary, author: str) -> list[Number]:
     """Return the score by the judge's probabilities, and of how many pairs it is; empty where none were read."""
     found = summary.probabilities
     for it in (found.overall, *found.rivals) if found else ():
         if it.author == author:
-            return [*_numbers(it.score), it.score.n]
-    return [""] * 3 + [0]
+            return [*with_limits(it.score), it.score.n]
+    return [None, None, None, 0]
 
 
-def _numbers(estimate: Estimate) -> list[str]:
-    return _texts(estimate.value, estimate.low, estimate.high)
+def with_limits(estimate: Estimate) -> tuple[Number, Number, Number]:
+    return estimate.value, estimate.low, estimate.high
 
 
-def _texts(*values: float | None) -> list[str]:
-    return ["" if value is None else f"{value:.6f}" for value in values]
+def _text(number: Number) -> str:
+    return "" if number is None else f"{number:.6f}" if isinstance(number, float) else str(number)

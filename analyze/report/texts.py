@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from analyze.lang import Lang
+from analyze.report.comparison_texts import COMPARISON_TEXTS
+from analyze.report.sheet_texts import SHEET_TEXTS
 
 _EN: Final[dict[str, str]] = {
     # frame
@@ -852,4 +854,7 @@ _ZH: Final[dict[str, str]] = {
     "made_by": "由 analyze {version} 仅凭记录的文件生成；用 `analyze report` 可重新生成。",
 }
 
-TEXTS: Final[Mapping[Lang, Mapping[str, str]]] = {"en": _EN, "zh": _ZH}
+TEXTS: Final[Mapping[Lang, Mapping[str, str]]] = {
+    "en": {**_EN, **SHEET_TEXTS["en"], **COMPARISON_TEXTS["en"]},
+    "zh": {**_ZH, **SHEET_TEXTS["zh"], **COMPARISON_TEXTS["zh"]},
+}

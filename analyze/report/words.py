@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 from analyze.judge.issues import ISSUES
 from analyze.lang import Lang
 from analyze.report.reading import Record
+from analyze.report.safe import name
 from analyze.stats.issues import IssueCount, count_issues
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Word:
 def issue_label(code: str, lang: Lang) -> str:
     """Return the name of an issue; a code of another version is its own."""
     label = ISSUES.get(code)
-    return code if label is None else str(getattr(label, lang))
+    return name(code) if label is None else str(getattr(label, lang))
 
 
 def judged(tasks: Iterable[Record]) -> Iterator[tuple[Record, Record]]:

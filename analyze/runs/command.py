@@ -18,6 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
+from analyze.console import printable
 from analyze.errors import EXIT_BUG, AnalyzeError, Interrupted, TimeUp, UsageError
 from analyze.lang import Lang, language
 from analyze.settings import Setting, Settings
@@ -241,4 +242,4 @@ def _let_streams_survive() -> None:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    print(printable(text), file=sys.stderr, flush=True)

@@ -213,6 +213,17 @@ def over_tasks(means: Sequence[TaskMean]) -> Estimate:
     return replace(estimate, n=sum(count for _, count, _ in means))
 
 
+def mean_gap(gaps: Sequence[TaskMean]) -> Estimate:
+    """Return the mean of gaps, -1 to 1, with the interval of a rate: that of two gaps alike is wide, not a point.
+
+    Of a nominal 95 %, where one task in five has a gap of 0.5, or one in ten of 1, and the others none, it holds 99 to
+    100 % in 5 to 15 tasks, the t interval 41 to 96 %; in 76 both hold 94 % (computed exactly).
+    """
+    halved = over_tasks([((gap + 1) / 2, count, cluster) for gap, count, cluster in gaps])
+    value, low, high = (None if it is None else 2 * it - 1 for it in (halved.value, halved.low, halved.high))
+    return Estimate(value, low, high, halved.n)
+
+
 def cluster_values(means: Sequence[TaskMean], equal: float = 0.5) -> list[float]:
     """Return one value a cluster whose mean is that of all tasks, less `equal`, and whose SE is the clustered one.
 

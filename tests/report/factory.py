@@ -14,15 +14,28 @@ from analyze.judge.labels import DIMENSIONS
 RIVALS = {"model-b": 0.15, "model-c": -0.05, "human": -0.25, "模型-丁": 0.3}
 LANGUAGES = ("python", "javascript", "go", "rust")
 
-HOSTILE = (
-    "</script><img src=x onerror=alert(1)>",
-    "{{ 7*7 }}{% raw %}",
-    "=1+1",
-    "| a | `b` [x](javascript:alert(1)) <b>@octocat #1 https://evil.example",
-    "\u202egnp.exe\u202c\u200f",
-    "\x1b[31mred\x1b[0m\x00\x07",
-    "\ud800 half",
-)
+HOSTILE = {
+    "markup": "</script><img src=x onerror=alert(1)>",
+    "attribute": "\"' onmouseover='alert(1)' x=\"",
+    "entities": "&lt;b&gt; &#60;i&#62; ]]> <!--",
+    "template": "{{ 7*7 }}{% raw %}{0}{x}%(s)s",
+    "formula": "=1+1",
+    "command": "+cmd|' /C calc'!A0",
+    "at": "@SUM(A1)",
+    "minus": "-2+3",
+    "markdown": "| a | `b` [x](javascript:alert(1)) <b>@octocat #1 https://evil.example www.evil.example",
+    "lines": "one\n# two\n| three |\r\n> four\n\n```\nfive",
+    "fences": "``` ```` `",
+    "direction": "\u202egnp.exe\u202c\u200f\u2066\u061c",
+    "hebrew": "\u05e9\u05dc\u05d5\u05dd",
+    "terminal": "\x1b[31mred\x1b[0m\x00\x07\x1b]0;title\x07\x9b2J\rover",
+    "surrogate": "\ud800 half",
+    "no_xml": "\ufffe\uffff _x000D_ \x0b",
+    "tags": "\U000e0068\U000e0069",
+    "separators": "a\u2028b\u2029c\x85d",
+    "megabyte": "x" * 1_000_000,
+}
+"""What no field may do more than be read as, by the harm it is meant to do."""
 
 _SAID: Mapping[str, Mapping[str, list[str]]] = {
     "en": {
@@ -219,6 +232,42 @@ def task(number: int, draw: random.Random, *, said: str | None = None, lines: in
     }
 
 
+_OURS = {"outcome", "order", "tie_kind", "rule", "status", "kind", "id", "flags", "probe", "edited", "severity"}
+
+
+def poisoned(value: Any, poison: str) -> Any:
+    """Return a record with `poison` behind every foreign text in it."""
+    match value:
+        case str():
+            return value + poison
+        case list():
+            return [poisoned(item, poison) for item in value]
+        case dict():
+            kept = {"confirmed", "contradicted", *_OURS}
+            return {key: item if key in kept else poisoned(item, poison) for key, item in value.items()}
+        case _:
+            return value
+
+
+def hostile_task(number: int, poison: str) -> dict[str, Any]:
+    """Return a task with `poison` behind every foreign text, and before it too in the names of tasks and authors."""
+    made = poisoned(task(number, random.Random(number)), poison)
+    for position, one in enumerate(made["rivals"]):
+        one["author"] = f"{_lead(poison)}{position}{poison}"
+    made["audit"] = []
+    return made | {"task_id": f"{_lead(poison)}{number}{poison}", "target": made["target"] | {"author": poison}}
+
+
+def _lead(poison: str) -> str:
+    """Return a poison that names may begin with: 20,000 equal characters in front would make them one."""
+    return poison[:1000]
+
+
+def hostile_tasks() -> list[dict[str, Any]]:
+    """Return a task of each kind of hostile text."""
+    return [hostile_task(number, poison) for number, poison in enumerate(HOSTILE.values())]
+
+
 def manifest(**changes: Any) -> dict[str, Any]:
     return {
         "format": 1,
@@ -265,7 +314,7 @@ def failures(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def write_run(folder: Path, tasks: list[dict[str, Any]], *, run: dict[str, Any] | None = None) -> Path:
     """Write a finished run's files into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "run.json").write_bytes(orjson.dumps(manifest() if run is None else run))
+    (folder / "run.json").write_text(json_line(manifest() if run is None else run), encoding="utf-8")
     rejects = [
         {"file": "data/tasks.jsonl", "line": 25, "reason": "no key `code` in rivals[0]", "raw": '{"task_id":"x"'}
     ]

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from analyze.lang import LANGS, Lang
-from analyze.report import build_pages
+from analyze.report import build_pages, compare_runs
 from tests.report import factory
-from tests.report.test_report import hostile_tasks
 
 CHROMIUM = shutil.which("chromium")
 
@@ -41,7 +40,12 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     made = {}
     for lang in LANGS:
         made[lang] = build_pages(factory.run_of(folder / lang), lang=lang)["report"]
-    made["hostile"] = build_pages(factory.write_run(folder / "hostile", hostile_tasks()), lang="zh")["report"]
+    made["hostile"] = build_pages(factory.write_run(folder / "hostile", factory.hostile_tasks()), lang="zh")["report"]
+    others = {"compare": factory.run_of(folder / "other", seed=4)}
+    changed = [task | {"target": task["target"] | {"code": "x = 1"}} for task in factory.hostile_tasks()]
+    others["compare hostile"] = factory.write_run(folder / "other hostile", changed)
+    for (name, other), run in zip(others.items(), ("zh", "hostile"), strict=True):
+        made[name] = compare_runs(folder / run, other, lang="zh").paths["compare"]
     return made
 
 
@@ -58,7 +62,7 @@ def opened(browser: Any, path: Path, width: int, scheme: str = "light") -> tuple
     return page, said, [url for url in asked if url != path.as_uri() and not url.startswith("data:")]
 
 
-@pytest.mark.parametrize("name", [*LANGS, "hostile"])
+@pytest.mark.parametrize("name", [*LANGS, "hostile", "compare", "compare hostile"])
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_page_is_quiet_alone_and_no_wider_than_the_window(
     browser: Any, pages: dict[str, Path], name: str, width: int

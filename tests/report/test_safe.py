@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analyze.report.safe import code_span, cut, markdown, spreadsheet, visible, visible_all
+from analyze.report.safe import code_span, cut, markdown, name, spreadsheet, visible, visible_all
 
 ANY_TEXT = st.text(alphabet=st.characters(codec=None), max_size=80)
 
@@ -37,11 +37,29 @@ def test_cutting_twice_still_counts_all_that_is_left_out():
     assert cut(cut("x" * 1000, 100), 10) == "x" * 10 + " … ⟨+990⟩"
 
 
+def test_a_name_is_one_short_line():
+    assert name("a\nb\t\x1b") == "a␊b␉␛"
+    assert len(name("x" * 1_000_000)) < 250
+
+
+def test_names_that_are_cut_alike_are_still_two():
+    long = "x" * 30_000
+    assert len({name(long), name(long + "y"), name(long + "z")}) == 3
+    record = visible_all({"task_id": long, "rivals": [{"author": long + "y"}], "same_family": [long + "y"]})
+    assert record["rivals"][0]["author"] == record["same_family"][0] != record["task_id"]
+
+
+def test_what_is_said_of_a_rival_is_no_name_of_one():
+    said = {"analysis": {"target": "x", "rival": "y" * 1000}, "issues": {"target": [], "rival": ["z" * 1000]}}
+    assert visible_all(said) == said
+    assert len(visible_all({"probe": "same", "rival": "y" * 1000})["rival"]) < 250
+
+
 def test_every_text_of_a_record_is_made_visible_its_keys_too():
     assert visible_all({"a\x00": ["\x1b", {"b": 1, "c": None}]}) == {"a␀": ["␛", {"b": 1, "c": None}]}
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "  =1", "＝1"])
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\t1", "\r1", "  =1", "＝1"])
 def test_a_cell_that_could_run_is_quoted(text: str):
     assert spreadsheet(text) == "'" + text
 

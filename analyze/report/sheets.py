@@ -1,0 +1,352 @@
+"""`tables.xlsx`: which sheets a run's workbook has and what stands in them. Knows no file format.
+
+The same numbers as on the pages, unrounded, with every pair, failure and reject: a page is capped, this is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from analyze.judge.labels import DIMENSION_LABELS, DIMENSIONS
+from analyze.lang import Lang
+from analyze.report.findings import answer, facts_per_author, subject, target_name
+from analyze.report.judging import banners, check_state, flags, gate_lines, is_measured
+from analyze.report.reading import Record
+from analyze.report.runinfo import flat, instance_rows, run_rows
+from analyze.report.tables import result_numbers, with_limits
+from analyze.report.texts import TEXTS
+from analyze.report.words import issue_label
+from analyze.report.workbook import Cell, Column, Kind, Sheet, workbook
+
+if TYPE_CHECKING:
+    from analyze.report.material import Material
+    from analyze.stats.intervals import Estimate
+    from analyze.stats.summary import Result, Summary
+
+Texts = Mapping[str, str]
+Row = Sequence[Cell]
+
+# A run that has recorded no time is as old as the oldest zip file: the same records give the same bytes.
+_NO_TIME = datetime(1980, 1, 1, tzinfo=UTC)
+
+
+def tables_xlsx(material: Material) -> bytes:
+    """Return the workbook of a run. The same records give the same bytes."""
+    t = TEXTS[material.lang]
+    title = f"{t['title']} · {subject(material.summary, t)}"
+    return workbook(_sheets(material, t), created=_made_at(material.recorded.run), title=title)
+
+
+def _made_at(run: Record) -> datetime:
+    try:
+        made = datetime.fromisoformat(str(run.get("finished") or run.get("started")))
+    except ValueError:
+        return _NO_TIME
+    return made.astimezone(UTC) if made.tzinfo else made.replace(tzinfo=UTC)
+
+
+def _sheets(material: Material, t: Texts) -> Iterator[Sheet]:
+    summary, recorded, lang = material.summary, material.recorded, material.lang
+    measured = is_measured(recorded.run)
+    yield Sheet(t["sheet_answer"], [Column(t["h_what"]), Column(t["h_says"], "long")], _answer(material, t))
+    yield Sheet(t["sheet_summary"], _summary_columns(t), _summary_rows(summary, t, measured))
+    yield _dimensions(summary, lang, t)
+    yield _differences(summary, t)
+    yield _pairs(recorded.tasks, t)
+    yield _check(summary, t, measured)
+    yield _issues(summary, lang, t)
+    yield _failures(recorded.failed, t)
+    yield _rejects(recorded.rejects, t)
+    yield _facts(recorded.tasks, summary, t)
+    columns = [Column(t["how"]), Column(t["h_what"]), Column(t["h_says"], "long")]
+    yield Sheet(t["how"], columns, _how(recorded.run, t))
+
+
+# --- the answer, and each rival ---
+
+
+def _answer(material: Material, t: Texts) -> Iterator[Row]:
+    summary, run = material.summary, material.recorded.run
+    said = answer(summary, t)
+    yield t["title"], subject(summary, t)
+    for banner in banners(run, summary, t):
+        yield banner.title, banner.text
+    yield t["answered"], said.headline
+    yield None, said.detail
+    if said.warning:
+        yield None, said.warning
+    for flag in flags(run, summary, t):
+        yield None, flag.text
+
+
+def _estimate(title: str, kind: Kind, t: Texts) -> list[Column]:
+    """Return the columns of a value with its limits."""
+    return [Column(title, kind), *(Column(t[end].format(name=title), kind) for end in ("h_low", "h_high"))]
+
+
+def _outcome_columns(t: Texts) -> list[Column]:
+    names = (t["pairs"], t["win"], t["tie_true"], t["tie_weak"], t["tie_conflict"], t["loss"], t["unscored"])
+    return [Column(name[:1].upper() + name[1:], "whole") for name in names]
+
+
+def _summary_columns(t: Texts) -> list[Column]:
+    """Return the columns of `summary.csv`, in its order."""
+    return [
+        Column(t["target"]),
+        Column(t["rival"]),
+        *_outcome_columns(t),
+        *_estimate(t["win_rate"], "share", t),
+        *_estimate(t["score"], "score", t),
+        Column(t["h_counted"].format(name=t["score"]), "whole"),
+        Column(t["h_by_rule"], "whole"),
+        *_estimate(t["h_decided"], "share", t),
+        Column(t["h_coverage"], "share"),
+        *(Column(t[name], "score") for name in ("h_worst", "h_best")),
+        *(Column(t[name], "p") for name in ("h_p", "h_p_adjusted", "h_wilcoxon", "h_sign", "h_p_equal")),
+        Column(t["h_detectable"], "score"),
+        Column(t["sheet_check"]),
+    ]
+
+
+def _summary_rows(summary: Summary, t: Texts, measured: bool) -> Iterator[Row]:
+    state = t["check_" + check_state(summary, measured=measured)]
+    for row, name in _named(summary.rivals, summary.overall, t):
+        yield [target_name(summary, t), name, *result_numbers(row), state]
+
+
+def _named(rivals: Iterable[Result], overall: Result, t: Texts) -> Iterator[tuple[Result, str]]:
+    yield overall, t["overall"]
+    for rival in rivals:
+        yield rival, rival.author
+
+
+def _dimensions(summary: Summary, lang: Lang, t: Texts) -> Sheet:
+    columns = [
+        Column(t["h_dimension"]),
+        Column(t["rival"]),
+        *_outcome_columns(t),
+        *_estimate(t["win_rate"], "share", t),
+        *_estimate(t["score"], "score", t),
+        *(Column(t[name], "p") for name in ("h_p", "h_p_adjusted")),
+        *_estimate(t["h_facts"], "share", t),
+        Column(t["h_held"], "whole"),
+    ]
+    return Sheet(t["dimensions"], columns, _dimension_rows(summary, lang, t))
+
+
+def _dimension_rows(summary: Summary, lang: Lang, t: Texts) -> Iterator[Row]:
+    for name in DIMENSIONS:
+        found = summary.dimensions.get(name)
+        if found is None:
+            continue
+        for row, author in _named(found.rivals, found.overall, t):
+            is_overall = row is found.overall
+            held = (*with_limits(found.facts_agreement), found.facts_agreement.n) if is_overall else (None,) * 4
+            adjusted = None if is_overall else row.p_adjusted  # that over all rivals is of no family
+            numbers = [*_outcomes(row), *with_limits(row.win_rate), *with_limits(row.score), row.p_value, adjusted]
+            yield [DIMENSION_LABELS[lang][name], author, *numbers, *held]
+
+
+def _outcomes(row: Result) -> tuple[int, ...]:
+    return row.pairs, row.wins, row.ties_true, row.ties_weak, row.ties_conflict, row.losses, row.unscored
+
+
+def _differences(summary: Summary, t: Texts) -> Sheet:
+    columns = [
+        Column(t["h_first"]),
+        Column(t["h_second"]),
+        *_estimate(t["h_advantage"], "change", t),
+        Column(t["h_n"], "whole"),
+        *(Column(t[name], "p") for name in ("h_p", "h_p_adjusted", "h_p_equal")),
+        Column(t["h_equal"]),
+    ]
+    rows = (
+        (
+            it.first,
+            it.second,
+            *with_limits(it.advantage),
+            it.advantage.n,
+            it.p_value,
+            it.p_holm,
+            it.equal,
+            _yes(it.is_equal, t),
+        )
+        for it in summary.differences
+    )
+    return Sheet(t["differences"], columns, rows)
+
+
+def _yes(said: bool | None, t: Texts) -> str | None:
+    return None if said is None else t["yes"] if said else t["no"]
+
+
+# --- every pair ---
+
+
+def _pairs(tasks: Iterable[Record], t: Texts) -> Sheet:
+    columns = [
+        Column(t["h_task"]),
+        Column(t["h_language"]),
+        Column(t["h_group"]),
+        Column(t["target"]),
+        Column(t["rival"]),
+        Column(t["h_outcome"]),
+        Column(t["h_kind_of_tie"]),
+        Column(t["score"], "score"),
+        *(Column(t[name]) for name in ("h_target_passed", "h_rival_passed", "h_rule", "h_flags")),
+    ]
+    return Sheet(t["sheet_pairs"], columns, _pair_rows(tasks, t))
+
+
+def _pair_rows(tasks: Iterable[Record], t: Texts) -> Iterator[Row]:
+    for task in tasks:
+        target = task["target"]
+        head = [task["task_id"], task.get("language"), task.get("group_id"), target.get("author")]
+        for rival in task.get("rivals", ()):
+            outcome, kind, rule = rival.get("outcome") or "unscored", rival.get("tie_kind"), rival.get("rule")
+            yield [
+                *head,
+                rival.get("author"),
+                t[outcome],
+                t[f"short_tie_{kind}"] if kind else None,
+                rival.get("score"),
+                _yes(target.get("passed"), t),
+                _yes(rival.get("passed"), t),
+                t[f"rule_{rule}"] if rule else None,
+                t["joint"].join(t.get(f"flag_{flag}", flag) for flag in rival.get("flags") or ()) or None,
+            ]
+
+
+# --- the judge, issues, what failed ---
+
+
+def _check(summary: Summary, t: Texts, measured: bool) -> Sheet:
+    columns = [
+        Column(t["check_measure"]),
+        *_estimate(t["check_value"], "score", t),
+        Column(t["h_n"], "whole"),
+        Column(t["check_wanted"]),
+        Column(t["check_state"]),
+    ]
+    return Sheet(t["sheet_check"], columns, _check_rows(summary, t, measured))
+
+
+def _check_rows(summary: Summary, t: Texts, measured: bool) -> Iterator[Row]:
+    check = summary.check
+    for line in gate_lines(summary, t, measured=measured):
+        yield [line.measure, *_with_n(line.estimate), line.wanted or None, t[f"check_{line.state}"]]
+    habits = {
+        "m_kappa": check.order_kappa,
+        "m_first": check.first_pick_share,
+        "m_flips": check.repeat_flips,
+        "m_alpha": check.repeat_alpha,
+        "m_facts": check.facts_agreement,
+    }
+    for name, estimate in habits.items():
+        yield [t[name], *_with_n(estimate), None, None]
+    failed = check.failed_cells / check.cells if check.cells else None
+    yield [t["m_cells"], failed, None, None, check.cells, None, None]
+    for probe in check.probes:
+        for side, estimate in (("h_moved", probe.moved), ("h_toward", probe.toward), ("h_away", probe.away)):
+            if estimate.n:
+                yield [f"{t[f'probe_{probe.name}']}{t['colon']}{t[side]}", *_with_n(estimate), None, None]
+
+
+def _with_n(estimate: Estimate) -> Row:
+    return *with_limits(estimate), estimate.n
+
+
+def _issues(summary: Summary, lang: Lang, t: Texts) -> Sheet:
+    sides = (target_name(summary, t), t["rivals"])
+    columns = [
+        Column(t["h_issue"]),
+        Column(t["h_code"]),
+        *(Column(side, "whole") for side in sides),
+        *(Column(f"{side} / {t['pairs']}", "share") for side in sides),
+        Column(t["h_difference"], "change"),
+        Column(t["pairs"], "whole"),
+    ]
+    rows = (
+        (
+            issue_label(it.code, lang),
+            it.code,
+            it.target,
+            it.rival,
+            it.target / it.pairs,
+            it.rival / it.pairs,
+            (it.target - it.rival) / it.pairs,
+            it.pairs,
+        )
+        for it in summary.issues
+    )
+    return Sheet(t["issues"], columns, rows)
+
+
+def _failures(failed: Iterable[Record], t: Texts) -> Sheet:
+    names = ("h_task", "rival", "h_order", "h_probe", "h_failure")
+    columns = [*(Column(t[name]) for name in names), Column(t["h_message"], "long"), Column(t["h_attempts"], "whole")]
+    rows = (
+        (
+            it.get("task_id"),
+            it.get("rival"),
+            t.get(f"order_{it.get('order')}"),
+            t.get(f"probe_{it.get('probe')}"),
+            t.get(f"kind_{it.get('kind')}", it.get("kind")),
+            it.get("message"),
+            it.get("attempts"),
+            it.get("instance"),
+        )
+        for it in failed
+    )
+    return Sheet(t["sheet_failures"], [*columns, Column(t["h_instance"])], rows)
+
+
+def _rejects(rejects: Iterable[Record], t: Texts) -> Sheet:
+    columns = [Column(t["h_file"]), Column(t["h_line"], "whole"), Column(t["h_reason"], "long"), Column(t["h_raw"])]
+    rows = ([it.get("file"), it.get("line"), it.get("reason"), it.get("raw")] for it in rejects)
+    return Sheet(t["sheet_rejects"], columns, rows)
+
+
+# --- measured facts, how it was run ---
+
+
+def _facts(tasks: Sequence[Record], summary: Summary, t: Texts) -> Sheet:
+    columns = [
+        Column(t["h_author"]),
+        *(Column(t[name], "whole") for name in ("h_solutions", "h_tested", "h_passed")),
+        *(Column(t[name], "score") for name in ("h_code_lines", "h_complexity")),
+        Column(t["h_max_complexity"], "number"),
+        *(Column(t[name], "score") for name in ("h_duplicated", "h_lint", "h_security")),
+        Column(t["h_win_rate"], "share"),
+    ]
+    rates = {rival.author: rival.win_rate.value for rival in summary.rivals}
+    rows = (
+        (
+            it.author,
+            it.solutions,
+            it.tested,
+            it.passed if it.tested else None,
+            it.code_lines,
+            it.complexity,
+            it.max_complexity,
+            it.duplicated,
+            it.lint,
+            it.security,
+            None if it.is_target else rates.get(it.author),
+        )
+        for it in facts_per_author(tasks)
+    )
+    return Sheet(t["sheet_facts"], columns, rows)
+
+
+def _how(run: Record, t: Texts) -> Iterator[Row]:
+    for name, text in run_rows(run, t):
+        yield t["how"], name, text
+    for url, answers, share, busy in instance_rows(run):
+        said = f"{t['h_answers']} {answers}, {t['h_share']} {share}, {t['h_busy']} {busy}"
+        yield t["h_instance"], url, said
+    for key in ("asked", "settings"):
+        for name, text in flat(run.get(key) or {}):
+            yield t[f"run_{key}"], name, text
