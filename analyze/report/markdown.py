@@ -9,7 +9,17 @@ from analyze._version import __version__
 from analyze.judge.labels import DIMENSION_LABELS, DIMENSIONS
 from analyze.report.findings import answer, halo_text, percent_text, score_text, subject, target_name
 from analyze.report.judging import banners, check_state, flags, gate_lines, habit_lines, is_measured, probe_lines
-from analyze.report.numbers import NONE, percent, percent_span, probability, score, whole
+from analyze.report.numbers import (
+    NONE,
+    percent,
+    percent_span,
+    probability,
+    score,
+    score_span,
+    signed,
+    signed_span,
+    whole,
+)
 from analyze.report.runinfo import instance_rows, run_rows
 from analyze.report.safe import code_span, markdown
 from analyze.report.texts import TEXTS
@@ -42,6 +52,7 @@ def _sections(material: Material) -> Iterable[Sequence[str]]:
     yield [f"## {t['outcomes']}"]
     yield _outcomes(material)
     yield from _tests(material)
+    yield from _sensitivity(material)
     yield from _dimensions(material)
     yield from _issues(material)
     yield [f"## {t['how']}"]
@@ -111,6 +122,23 @@ def _tests(material: Material) -> Iterable[Sequence[str]]:
     ]
     yield [f"### {t['score_tests']}"]
     yield _table((t["rival"], t["h_p_adjusted"], t["h_wilcoxon"], t["h_sign"], t["h_equal"], t["h_detectable"]), rows)
+
+
+def _sensitivity(material: Material) -> Iterable[Sequence[str]]:
+    t, model = TEXTS[material.lang], material.summary.sensitivity
+    if model is None or model.position.low is None:
+        return
+    effects = ((t["s_position"], model.position), (t["s_length"], model.length), (t["s_comments"], model.comments))
+    equal = model.rate_at_equal_length
+    yield [f"### {t['sensitivity']}"]
+    yield [t["sensitivity_lead"]]
+    yield _table(
+        ("", t["h_effect"], t["h_interval"]),
+        [
+            *((name, signed(effect.value), signed_span(effect)) for name, effect in effects),
+            (t["s_equal"], score(equal.value), t["s_no_overlap"] if equal.value is None else score_span(equal)),
+        ],
+    )
 
 
 def _outcomes(material: Material) -> list[str]:

@@ -42,6 +42,15 @@ COLUMNS = (
     "p_sign",
     "p_equal",
     "detectable",
+    "effect_position",
+    "effect_position_low",
+    "effect_position_high",
+    "effect_length",
+    "effect_length_low",
+    "effect_length_high",
+    "effect_comments",
+    "effect_comments_low",
+    "effect_comments_high",
     "judge_check",
 )
 
@@ -56,7 +65,8 @@ def summary_csv(summary: Summary, *, measured: bool = False) -> bytes:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(COLUMNS)
     for row in (*summary.rivals, summary.overall):
-        writer.writerow([*_cells(summary, row), judge_check])
+        effects = _effects(summary if row is summary.overall else None)
+        writer.writerow([*_cells(summary, row), *effects, judge_check])
     return buffer.getvalue().encode("utf-8-sig")
 
 
@@ -74,6 +84,14 @@ def _cells(summary: Summary, row: Result) -> list[str | int]:
         *_texts(row.coverage, *row.worst, row.p_value, row.p_adjusted),
         *(_texts(tests.wilcoxon, tests.sign, tests.equal, tests.detectable) if (tests := row.tests) else [""] * 4),
     ]
+
+
+def _effects(summary: Summary | None) -> list[str]:
+    """Return what order, length and comments add, which is known over all rivals only."""
+    model = summary.sensitivity if summary else None
+    if model is None:
+        return [""] * 9
+    return [text for effect in (model.position, model.length, model.comments) for text in _numbers(effect)]
 
 
 def _numbers(estimate: Estimate) -> list[str]:

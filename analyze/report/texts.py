@@ -190,11 +190,12 @@ _EN: Final[dict[str, str]] = {
     "h_detectable": "Detectable",
     "h_score": "Score",
     "yes": "yes",
-    "sensitivity": "What order and length have to do with it",
-    "sensitivity_lead": "A model of the verdicts, not a result: log-odds that being shown first, and being as much "
-    "longer as is usual here, add to a solution. 0 is no effect.",
+    "sensitivity": "What order, length and comments have to do with it",
+    "sensitivity_lead": "A model of the verdicts, not a result: log-odds that being shown first, being as much longer "
+    "as is usual here, and being as much more commented as is usual, add to a solution. 0 is no effect.",
     "s_position": "Shown first",
     "s_length": "Longer code",
+    "s_comments": "More comments",
     "s_equal": "Graded score at equal length and order, by the model",
     "s_no_overlap": "cannot be told: one side is nearly always the longer one",
     "h_effect": "Effect",
@@ -568,11 +569,12 @@ _ZH: Final[dict[str, str]] = {
     "h_detectable": "可察觉差别",
     "h_score": "得分",
     "yes": "是",
-    "sensitivity": "先后与长短的影响",
-    "sensitivity_lead": "这是对判定的建模，并非结果：排在前面、或比通常更长，使一个方案的对数胜算增加多少。"
-    "0 为没有影响。",
+    "sensitivity": "先后、长短与注释的影响",
+    "sensitivity_lead": "这是对判定的建模，并非结果：排在前面、比通常更长、或注释占比比通常更高，"
+    "使一个方案的对数胜算增加多少。0 为没有影响。",
     "s_position": "排在前面",
     "s_length": "代码更长",
+    "s_comments": "注释更多",
     "s_equal": "长短与先后相同时的分级得分（模型推算）",
     "s_no_overlap": "无法推算：几乎总是同一方更长",
     "h_effect": "影响",

@@ -239,6 +239,19 @@ def test_the_csv_has_a_row_per_rival_and_one_over_all(run: Path):
     assert 0 < float(overall["win_rate_low"]) < float(overall["win_rate"]) < float(overall["win_rate_high"]) < 1
 
 
+@pytest.mark.parametrize("lang", LANGS)
+def test_what_order_length_and_comments_add_is_on_the_page_in_the_markdown_and_in_the_csv(tmp_path: Path, lang: Lang):
+    folder = factory.run_of(tmp_path / "run", count=8)
+    build_pages(folder, lang=lang)
+    t, page, text = TEXTS[lang], page_of(folder), (folder / "report.md").read_text(encoding="utf-8")
+    *rivals, overall = csv.DictReader((folder / "summary.csv").read_text(encoding="utf-8-sig").splitlines())
+    for key, column in (("s_position", "position"), ("s_length", "length"), ("s_comments", "comments")):
+        value = f"{float(overall[f'effect_{column}']):+.2f}".replace("-", "−")
+        assert f'{t[key]}</th><td class="num"><b>{value}</b>' in page
+        assert f"| {t[key]} | {value} | " in text
+        assert {row[f"effect_{column}"] for row in rivals} == {""}
+
+
 def test_differences_between_rivals_have_a_p_adjusted_for_their_number(run: Path):
     page = page_of(run)
     table = page[page.index("By how much the target scores higher") : page.index('id="dimensions"')]

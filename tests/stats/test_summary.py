@@ -19,8 +19,9 @@ from analyze.judge.tasks import Solution, Task
 from analyze.judge.verdicts import CellFailure, Reply
 from analyze.stats import Estimate, benjamini_hochberg
 from analyze.stats.issues import IssueCount, count_issues
+from analyze.stats.pairs import comment_difference, pairs_of
 from analyze.stats.summary import Result, Summary, summarise
-from tests.judge.factory import task, verdict
+from tests.judge.factory import facts_json, task, verdict
 
 FAILED = CellFailure("timeout", "no answer")
 
@@ -286,6 +287,34 @@ def test_a_judge_that_likes_what_is_longer_or_first_is_seen_through() -> None:
     assert first.position.low > 1 and first.length.value == pytest.approx(0, abs=1e-6)
 
 
+def test_a_judge_that_likes_comments_is_seen_through() -> None:
+    def with_facts(solution: dict[str, Any], comments: int, **more: Any) -> None:
+        solution["facts"] = facts_json(code_lines=10, comment_lines=comments, **more)
+
+    def run(**more: Any) -> Any:
+        records = [record(str(n), [WIN, LOSS][n % 2]) for n in range(40)]
+        for n, one in enumerate(records):
+            with_facts(one["target"], 10)
+            with_facts(one["rivals"][0], [0, 30][n % 2], **more)
+        return summarise(records).sensitivity
+
+    found = run()
+    assert found.comments.low > 1 and found.comments.n == 80
+    assert (found.length.value, found.position.value) == (None, pytest.approx(0, abs=1e-6))
+    for limit in ("size: over 200 kB, only lines are counted", "pygments: killed", "worker: killed"):
+        assert run(limits=(limit,)).comments.value is None
+
+
+def test_the_comments_of_code_that_the_judge_saw_in_part_are_not_known() -> None:
+    one = record("a", WIN)
+    for solution in (one["target"], one["rivals"][0]):
+        solution["facts"] = facts_json(code_lines=10, comment_lines=5)
+    [pair] = pairs_of(one)
+    assert comment_difference(pair) == 0
+    one["rivals"][0]["flags"] = ["code_cut"]
+    assert comment_difference(pair) is None
+
+
 def test_a_task_with_many_rivals_weighs_as_much_as_one_with_few_in_the_overall_score() -> None:
     summary = summarise([record("a", WIN, WIN, WIN), record("b", LOSS)])
     assert summary.overall.score.value == 0.5
@@ -412,6 +441,7 @@ def _assert_mirrored(a: Summary, b: Summary) -> None:
     if a.sensitivity and b.sensitivity:
         _assert_same(a.sensitivity.position, b.sensitivity.position)
         _assert_same(a.sensitivity.length, b.sensitivity.length)
+        _assert_same(a.sensitivity.comments, b.sensitivity.comments)
         _assert_flipped(a.sensitivity.rate_at_equal_length, b.sensitivity.rate_at_equal_length)
     assert a.check == b.check
 
