@@ -115,6 +115,14 @@ def halo_text(summary: Summary, labels: Mapping[str, str], t: Texts) -> str | No
     return t["halo"].format(pairs=t["list_joint"].join(pairs)) if pairs else None
 
 
+def ahead_text(result: Result, t: Texts) -> str | None:
+    """Return in how many of few tasks the target is ahead, and the exact interval of that share; None for many."""
+    if result.tests is None or not result.tests.ahead.n or not result.is_small:
+        return None
+    ahead = result.tests.ahead
+    return f"{(ahead.value or 0) * ahead.n:.0f} {t['of']} {ahead.n}{t['colon']}{percent_span(ahead)}"
+
+
 def score_text(estimate: Estimate) -> str:
     """Return an estimate and its interval as one label."""
     return f"{score(estimate.value)} ({score_span(estimate)})" if estimate.low is not None else score(estimate.value)

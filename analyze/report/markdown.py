@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from analyze._version import __version__
 from analyze.judge.labels import DIMENSION_LABELS, DIMENSIONS
-from analyze.report.findings import answer, halo_text, percent_text, score_text, subject, target_name
+from analyze.report.findings import ahead_text, answer, halo_text, percent_text, score_text, subject, target_name
 from analyze.report.judging import banners, check_state, flags, gate_lines, habit_lines, is_measured, probe_lines
 from analyze.report.numbers import (
     NONE,
@@ -114,7 +114,7 @@ def _tests(material: Material) -> Iterable[Sequence[str]]:
             name,
             probability(row.p_adjusted),
             probability(row.tests.wilcoxon if row.tests else None),
-            probability(row.tests.sign if row.tests else None),
+            _sign_test(row, t),
             t["yes"] if row.is_equal else NONE,
             score(row.tests.detectable if row.tests else None),
         )
@@ -122,6 +122,13 @@ def _tests(material: Material) -> Iterable[Sequence[str]]:
     ]
     yield [f"### {t['score_tests']}"]
     yield _table((t["rival"], t["h_p_adjusted"], t["h_wilcoxon"], t["h_sign"], t["h_equal"], t["h_detectable"]), rows)
+    if any(ahead_text(row, t) for _, row in names):
+        yield [t["score_ahead"] + t["stop"]]
+
+
+def _sign_test(row: Result, t: Mapping[str, str]) -> str:
+    p_value, ahead = probability(row.tests.sign if row.tests else None), ahead_text(row, t)
+    return f"{p_value} ({ahead})" if ahead else p_value
 
 
 def _sensitivity(material: Material) -> Iterable[Sequence[str]]:

@@ -20,6 +20,7 @@ from analyze.lang import LANGS, Lang
 from analyze.report import numbers
 from analyze.report.figures import MOST_ISSUES, MOST_RIVALS, Figure
 from analyze.report.findings import (
+    ahead_text,
     answer,
     contradictions,
     corrected_text,
@@ -93,6 +94,8 @@ def _verdict_parts(material: Material, t: Mapping[str, str]) -> Parts:
         "answer": answer(summary, t),
         "summary": summary,
         "most_rivals": MOST_RIVALS,
+        "ahead": lambda result: ahead_text(result, t),
+        "any_ahead": any(ahead_text(row, t) for row in (summary.overall, *summary.rivals)),
         "differences": sorted(summary.differences, key=lambda it: (-abs(it.advantage.value or 0), it.first, it.second)),
         "most_differences": MOST_DIFFERENCES,
     }

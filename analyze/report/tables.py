@@ -10,7 +10,7 @@ from analyze.report.safe import spreadsheet
 
 if TYPE_CHECKING:
     from analyze.stats.intervals import Estimate
-    from analyze.stats.summary import Result, Summary
+    from analyze.stats.summary import Result, Summary, Tests
 
 COLUMNS = (
     "target",
@@ -42,6 +42,10 @@ COLUMNS = (
     "p_sign",
     "p_equal",
     "detectable",
+    "ahead",
+    "ahead_low",
+    "ahead_high",
+    "ahead_n",
     "effect_position",
     "effect_position_low",
     "effect_position_high",
@@ -82,8 +86,13 @@ def _cells(summary: Summary, row: Result) -> list[str | int]:
         row.by_rule,
         *_numbers(row.decided_rate),
         *_texts(row.coverage, *row.worst, row.p_value, row.p_adjusted),
-        *(_texts(tests.wilcoxon, tests.sign, tests.equal, tests.detectable) if (tests := row.tests) else [""] * 4),
+        *(_tests(row.tests) if row.tests else [""] * 8),
     ]
+
+
+def _tests(tests: Tests) -> list[str | int]:
+    said = _texts(tests.wilcoxon, tests.sign, tests.equal, tests.detectable)
+    return [*said, *_numbers(tests.ahead), tests.ahead.n]
 
 
 def _effects(summary: Summary | None) -> list[str]:

@@ -180,6 +180,8 @@ _EN: Final[dict[str, str]] = {
     "score_label": "Dots with 95% intervals: mean graded score of the target against each rival, line at 0.5.",
     "score_caption": "Graded score and tests. Adjusted: the sign-flip test over tasks, by Holm for the number of "
     "rivals. Equal: shown to lie within 0.05 of 0.5",
+    "score_ahead": "Below the sign test, with fewer than 30 tasks: in how many the target is ahead, of those that are "
+    "not level, and the exact interval of that share (Clopper and Pearson)",
     "score_tests": "Graded score and tests",
     "score_detectable": "So many tasks show a difference of {effect} or more with 80% power.",
     "h_p": "p",
@@ -559,6 +561,8 @@ _ZH: Final[dict[str, str]] = {
     "score_label": "点与 95% 区间：目标对各对手的平均得分，参考线在 0.5。",
     "score_caption": "分级得分与检验。校正：以任务为单位的符号翻转检验，按对手个数作 Holm 校正。"
     "相当：已证明与 0.5 相差不到 0.05",
+    "score_ahead": "任务少于 30 个时，符号检验之下是：分出高下的任务中目标领先的个数，及该比例的精确区间"
+    "（Clopper 与 Pearson）",
     "score_tests": "分级得分与检验",
     "score_detectable": "这么多任务能以 80% 的把握看出 {effect} 及以上的差别。",
     "h_p": "p",

@@ -1,6 +1,6 @@
 """Rates, intervals, tests, agreement: arrays in, numbers out. Knows nothing of models, servers or files.
 
-intervals   mean_se, cluster_se, cluster_interval, rate_interval, wilson
+intervals   mean_se, cluster_se, cluster_interval, rate_interval, wilson, clopper_pearson
 hypotheses  sign_flip_test, wilcoxon_pratt, sign_test, tost, minimum_detectable_effect, holm, benjamini_hochberg
 agreement   cohen_kappa, gwet_ac1, krippendorff_alpha
 bootstrap   cluster_bootstrap: for what has no formula
@@ -28,7 +28,16 @@ from analyze.stats.hypotheses import (
     tost,
     wilcoxon_pratt,
 )
-from analyze.stats.intervals import Estimate, MeanSE, cluster_interval, cluster_se, mean_se, rate_interval, wilson
+from analyze.stats.intervals import (
+    Estimate,
+    MeanSE,
+    clopper_pearson,
+    cluster_interval,
+    cluster_se,
+    mean_se,
+    rate_interval,
+    wilson,
+)
 from analyze.stats.models import Sensitivity, Strengths, bradley_terry, length_sensitivity
 
 __all__ = [
@@ -38,6 +47,7 @@ __all__ = [
     "Strengths",
     "benjamini_hochberg",
     "bradley_terry",
+    "clopper_pearson",
     "cluster_bootstrap",
     "cluster_interval",
     "cluster_se",

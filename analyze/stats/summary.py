@@ -22,12 +22,13 @@ from analyze.stats.hypotheses import (
     benjamini_hochberg,
     holm,
     minimum_detectable_effect,
+    sign_counts,
     sign_flip_test,
     sign_test,
     tost,
     wilcoxon_pratt,
 )
-from analyze.stats.intervals import Estimate, mean_se, rate_interval
+from analyze.stats.intervals import Estimate, clopper_pearson, mean_se, rate_interval
 from analyze.stats.issues import IssueCount, count_issues
 from analyze.stats.models import Sensitivity
 from analyze.stats.pairs import (
@@ -66,10 +67,13 @@ class Tests:
     `equal` is of two one-sided tests that the score is 0.05 or more from one half: needed to call two equal, and not
     enough, see `Result.is_equal`.
     `detectable` is the smallest difference from one half that so many clusters show with 80 % power.
+    `ahead` is what the sign test is about: the share of clusters in which the target is ahead, of those (`ahead.n`)
+    that are not level, with its exact interval; None where all are level.
     """
 
     wilcoxon: float
     sign: float
+    ahead: Estimate
     equal: float
     detectable: float | None
 
@@ -358,11 +362,18 @@ def _headline(author: str, judged: _Judged) -> Result:
     tests = Tests(
         wilcoxon=wilcoxon_pratt(sums),
         sign=sign_test(sums),
+        ahead=_ahead(sums),
         equal=tost(values, EQUAL_WITHIN),
         detectable=minimum_detectable_effect(sd, len(values)) if sd > 0 else None,
     )
     p_value = sign_flip_test(sums)
     return replace(result, p_value=p_value, p_adjusted=p_value, tests=tests)
+
+
+def _ahead(sums: Sequence[float]) -> Estimate:
+    ahead, behind = sign_counts(sums)
+    count = ahead + behind
+    return Estimate(ahead / count, *clopper_pearson(ahead, count), count) if count else Estimate(None, None, None, 0)
 
 
 def _adjusted(results: Sequence[Result], adjust: Adjustment) -> list[Result]:

@@ -30,7 +30,7 @@ NAMES = {
     "noto",
     "cjk",
 }
-NAMES |= {"Wilcoxon", "Krippendorff", "Benjamini", "Hochberg"}
+NAMES |= {"Wilcoxon", "Krippendorff", "Benjamini", "Hochberg", "Clopper", "Pearson"}
 NAMES |= {"p", "Holm", "pip", "zhplot", "FONT", "PATH", "AUDIT", "TASKS", "zh", "CN", "analyze", "report"}
 
 
