@@ -51,6 +51,7 @@ class Judge:
         self.tasks = tasks
         self._lang = lang
         self._measured = measured
+        self._max_code_chars = None if measured else MAX_CODE_CHARS  # facts are of all the code
         self._audit_tasks = audit_tasks
         self._probes = audit_of(tasks, audit_tasks, max_code_chars=MAX_CODE_CHARS)
         self.cells = {cell.id: cell for task in tasks for cell in self._cells_of(task)}
@@ -75,13 +76,13 @@ class Judge:
                 task,
                 {row: _reply(outcome) for row, outcome in answered.items()},
                 {s.author: to_json_facts(facts[s.code, task.language]) for s in (task.target, *task.rivals)},
-                max_code_chars=MAX_CODE_CHARS,
+                max_code_chars=self._max_code_chars,
                 instances={row: outcome.instance for row, outcome in answered.items() if outcome.instance},
                 audit=self._probes.get(task.task_id, ()),
             )
 
     def _cells_of(self, task: Task) -> list[Cell]:
-        return [*cells_of(task), *self._probes.get(task.task_id, ())]
+        return [*cells_of(task, max_code_chars=self._max_code_chars), *self._probes.get(task.task_id, ())]
 
 
 def facts_of(tasks: Sequence[Task]) -> TaskFacts:

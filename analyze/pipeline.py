@@ -516,8 +516,8 @@ class TaskProgress:
 
 def is_incomplete(analysis: Analysis) -> bool:
     """Whether a judgement of a task failed: one of its pairs, or one that checks the judge."""
-    probed = (cell for entry in analysis["audit"] for cell in entry["cells"])
-    return analysis["unscored"] > 0 or any(cell["status"] == "failed" for cell in probed)
+    asked = (cell for entry in (*analysis["rivals"], *analysis["audit"]) for cell in entry["cells"])
+    return any(cell["status"] == "failed" for cell in asked)
 
 
 def inserted_texts(tasks: Iterable[Task]) -> Iterator[tuple[str, str]]:

@@ -81,15 +81,30 @@ class Cell:
         return self.shown or (self.task.target, self.rival)
 
 
-def cells_of(task: Task, *, samples: int = 1) -> list[Cell]:
-    """Return the judgements a task needs: both orders of every pair that no rule decides."""
+def cells_of(task: Task, *, samples: int = 1, max_code_chars: int | None = None) -> list[Cell]:
+    """Return the judgements a task needs: both orders of every pair that is asked about (`is_asked`)."""
     return [
         Cell(task, rival, order, sample)
         for rival in task.rivals
-        if rule_of(task.target, rival) is None
+        if is_asked(task.target, rival, max_code_chars)
         for sample in range(samples)
         for order in ORDERS
     ]
+
+
+def is_asked(target: Solution, rival: Solution, max_code_chars: int | None) -> bool:
+    """Whether a judge is asked about a pair: no rule decides it, and there is a difference in what it is shown."""
+    return rule_of(target, rival) is None and not is_cut_alike(target, rival, max_code_chars)
+
+
+def is_cut_alike(a: Solution, b: Solution, max_code_chars: int | None) -> bool:
+    """Tell whether two solutions are equal in all that is shown of them; `max_code_chars` is None where all is.
+
+    A verdict on such a pair would be on one text shown twice. It is no tie either: what is equal is where code was cut.
+    """
+    if max_code_chars is None or not is_cut(a, b, max_code_chars):
+        return False
+    return _essence(a.code[:max_code_chars]) == _essence(b.code[:max_code_chars])
 
 
 def rule_of(target: Solution, rival: Solution) -> Rule | None:

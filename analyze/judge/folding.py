@@ -6,7 +6,8 @@
         weak      one says equal, the other takes a side
         conflict  the orders take opposite sides
 
-A pair with any judgement missing is unscored: it is neither a tie nor a loss, and enters no mean. Judgements that
+A pair with any judgement missing is unscored: it is neither a tie nor a loss, and enters no mean. So is one whose
+code is the same as far as the judge is shown it (flag `cut_alike`), which is not asked about. Judgements that
 check the judge (`audit`) stand apart in the record and enter nothing else. The record depends on the set of replies
 only, never on their order, and swapping target and rival mirrors every number in it.
 """
@@ -17,7 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from analyze.facts.records import from_json as facts_from_json
-from analyze.judge.cells import ORDERS, Cell, Order, Probe, Rule, cells_of, is_cut, rule_of
+from analyze.judge.cells import ORDERS, Cell, Order, Probe, Rule, cells_of, is_cut, is_cut_alike, rule_of
 from analyze.judge.evidence import held_against_facts
 from analyze.judge.issues import ISSUES
 from analyze.judge.labels import DIMENSIONS
@@ -54,7 +55,7 @@ def fold_task(
     cells were asked with, None where nothing was cut. `audit` holds the cells that check the judge on this task.
     """
     instances = instances or {}
-    judged = _judged(cells_of(task, samples=samples), replies, instances)
+    judged = _judged(cells_of(task, samples=samples, max_code_chars=max_code_chars), replies, instances)
     measured = {author: values_of(facts_from_json(values)) for author, values in facts.items()}
     rivals = []
     for rival in task.rivals:
@@ -124,7 +125,7 @@ def _pair(task: Task, rival: Solution, judged: Sequence[_Judged]) -> tuple[Recor
     dimensions, sided = {}, {}
     if rule is not None:
         means = _RULE_SCORES[rule], _RULE_SCORES[rule]
-    elif len(target_first) + len(rival_first) == len(judged):
+    elif judged and len(target_first) + len(rival_first) == len(judged):
         means = _order_means([one.digit for one in target_first], [one.digit for one in rival_first])
         for name in DIMENSIONS:
             digits = [one.dimensions[name] for one in target_first], [one.dimensions[name] for one in rival_first]
@@ -183,6 +184,8 @@ def _flags(task: Task, rival: Solution, judged: Sequence[_Judged], max_code_char
         flags.append("contradictory")
     if judged and max_code_chars is not None and is_cut(task.target, rival, max_code_chars):
         flags.append("code_cut")
+    if not judged and rule_of(task.target, rival) is None and is_cut_alike(task.target, rival, max_code_chars):
+        flags.append("cut_alike")
     return flags
 
 

@@ -15,6 +15,7 @@ from analyze.errors import ConstraintIgnoredError, UsageError
 from analyze.facts import Facts
 from analyze.judge.audit import CLAIMS, COMMANDS, TWINS
 from analyze.judge.tasks import Task
+from analyze.per_task import MAX_CODE_CHARS
 from analyze.pipeline import DEMO_AUDIT_TASKS, Artefacts
 from analyze.runs.journal import read_outcomes
 from analyze.tiny_model import DEMO_MODEL_NAME
@@ -198,6 +199,20 @@ def test_a_number_of_audited_tasks_that_is_none_is_wrong_use(run: Run, wrong: st
 def test_the_manifest_names_the_authors_that_are_the_judges_kin(run: Run) -> None:
     run(model="Qwen/Qwen3-8B", audit_tasks=0)
     assert run.manifest["same_family"] == ["SECRET-TARGET-qwen"]
+
+
+def test_a_pair_that_is_equal_as_far_as_the_judge_sees_is_not_asked_and_no_failure(run: Run) -> None:
+    long, task = "x = 1\n" * MAX_CODE_CHARS, a_task(0)
+    task["target"]["code"], task["rivals"][0]["code"] = long, long + "y = 2\n"
+    task["rivals"] = task["rivals"][:1]
+    run.write(task, a_task(1))
+    assert run(audit_tasks=0).exit_code == 0
+    assert len(run.bodies) == PLAIN and run.lines("failed.jsonl") == []
+    pair = run.lines("per_task.jsonl")[0]["rivals"][0]
+    assert (pair["outcome"], pair["flags"]) == ("unscored", ["cut_alike"])
+    run_pipeline(run.input, run.out.parent / "measured", engine="measured", lang="en")
+    measured = json.loads((run.out.parent / "measured" / "per_task.jsonl").read_text().splitlines()[0])
+    assert measured["rivals"][0]["flags"] == [] and len(measured["rivals"][0]["cells"]) == PLAIN
 
 
 # --- replies that are none ---
