@@ -50,6 +50,9 @@ _EN: Final[dict[str, str]] = {
     "answer_better": "{target} does better than its rivals",
     "answer_worse": "{target} does worse than its rivals",
     "answer_equal": "No clear difference between {target} and its rivals",
+    "answer_better_one": "{target} does better than {rival}",
+    "answer_worse_one": "{target} does worse than {rival}",
+    "answer_equal_one": "No clear difference between {target} and {rival}",
     "answer_none": "Nothing could be judged, so there is no answer",
     "answer_detail": "It wins {rate} of its comparisons, 95% interval {interval}, a tie counting half: "
     "{pairs} comparisons on {tasks} tasks.",
@@ -176,7 +179,8 @@ _EN: Final[dict[str, str]] = {
     # score
     "score": "Graded score",
     "score_lead": "The mean of the five-step verdicts: 1 the target is much better, 0.5 equal, 0 the rival is much "
-    "better. Whiskers are 95% intervals; one that crosses the line shows no clear difference.",
+    "better. Whiskers are 95% intervals. A dot is filled where a side is named: the intervals of win rate and score "
+    "leave out the line, and the sign-flip test, adjusted for the number of rivals, confirms it.",
     "score_label": "Dots with 95% intervals: mean graded score of the target against each rival, line at 0.5.",
     "score_caption": "Graded score and tests. Adjusted: the sign-flip test over tasks, by Holm for the number of "
     "rivals. Equal: shown to lie within 0.05 of 0.5",
@@ -441,6 +445,9 @@ _ZH: Final[dict[str, str]] = {
     "answer_better": "{target} 优于对手",
     "answer_worse": "{target} 不如对手",
     "answer_equal": "{target} 与对手没有明确差别",
+    "answer_better_one": "{target} 优于 {rival}",
+    "answer_worse_one": "{target} 不如 {rival}",
+    "answer_equal_one": "{target} 与 {rival} 没有明确差别",
     "answer_none": "没有任何可用的判定，因此没有结论",
     "answer_detail": "在 {tasks} 个任务、{pairs} 次比较中，胜率为 {rate}，95% 区间 {interval}，平局按一半计。",
     "answer_detail_none": "计划了 {tasks} 个任务、{pairs} 次比较，没有一次在两种顺序下都得到判定。",
@@ -558,7 +565,7 @@ _ZH: Final[dict[str, str]] = {
     # 得分
     "score": "分级得分",
     "score_lead": "五级判定的均值：1 为目标好得多，0.5 为相当，0 为对手好得多。"
-    "横线是 95% 区间，跨过中线即没有明确差别。",
+    "横线是 95% 区间。实心点表示分出高下：胜率与得分的区间都不含中线，且按对手个数校正的符号翻转检验予以印证。",
     "score_label": "点与 95% 区间：目标对各对手的平均得分，参考线在 0.5。",
     "score_caption": "分级得分与检验。校正：以任务为单位的符号翻转检验，按对手个数作 Holm 校正。"
     "相当：已证明与 0.5 相差不到 0.05",
