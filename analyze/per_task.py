@@ -20,6 +20,7 @@ from analyze.judge.audit import audit_of
 from analyze.judge.cells import Cell, cell_body, cells_of
 from analyze.judge.folding import fold_task
 from analyze.judge.measured import measured_reply
+from analyze.judge.robin import robin_cells
 from analyze.judge.tasks import Task, task_from_json
 from analyze.judge.verdicts import CellFailure, Reply, ReplyError, parse_reply
 from analyze.lang import Lang, language
@@ -42,11 +43,20 @@ TaskFacts = Mapping[tuple[str, str], Facts]  # code and language → its facts
 class Judge:
     """The cells of a list of tasks: the requests they are, and the analyses that the outcomes fold into."""
 
-    def __init__(self, tasks: Sequence[Task], *, lang: Lang, measured: bool = False, audit_tasks: int = 0) -> None:
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        *,
+        lang: Lang,
+        measured: bool = False,
+        audit_tasks: int = 0,
+        round_robin: bool = False,
+    ) -> None:
         """Make the cells, which takes about 20 ms for an audited task.
 
         `lang` is the language the judge writes in; `measured`: no model, so facts are part of what is asked.
         `audit_tasks` is on how many tasks the judge itself is checked, at most: see `judge.audit`.
+        `round_robin`: rivals are judged against each other too, see `judge.robin`.
         """
         self.tasks = tasks
         self._lang = lang
@@ -54,12 +64,20 @@ class Judge:
         self._max_code_chars = None if measured else MAX_CODE_CHARS  # facts are of all the code
         self._audit_tasks = audit_tasks
         self._probes = audit_of(tasks, audit_tasks, max_code_chars=MAX_CODE_CHARS)
+        self._robin = {
+            task.task_id: robin_cells(task, max_code_chars=self._max_code_chars) for task in tasks if round_robin
+        }
         self.cells = {cell.id: cell for task in tasks for cell in self._cells_of(task)}
 
     @property
     def audited(self) -> list[str]:
         """The ids of the tasks on which the judge is checked by all probes."""
         return list(self._probes)[: self._audit_tasks]
+
+    @property
+    def robin_count(self) -> int:
+        """How many of the judgements are between rivals."""
+        return sum(map(len, self._robin.values()))
 
     def requests(self) -> Iterator[Request]:
         """Yield one request a cell, the cells of a task next to each other: they share their prompt's beginning."""
@@ -79,10 +97,12 @@ class Judge:
                 max_code_chars=self._max_code_chars,
                 instances={row: outcome.instance for row, outcome in answered.items() if outcome.instance},
                 audit=self._probes.get(task.task_id, ()),
+                robin=self._robin.get(task.task_id),
             )
 
     def _cells_of(self, task: Task) -> list[Cell]:
-        return [*cells_of(task, max_code_chars=self._max_code_chars), *self._probes.get(task.task_id, ())]
+        others = (*self._probes.get(task.task_id, ()), *self._robin.get(task.task_id, ()))
+        return [*cells_of(task, max_code_chars=self._max_code_chars), *others]
 
 
 def facts_of(tasks: Sequence[Task]) -> TaskFacts:

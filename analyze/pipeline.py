@@ -70,6 +70,7 @@ class Choices:
     update: bool = False
     retry_failed: bool = False
     force_new: bool = False
+    round_robin: bool = False
 
 
 class Artefacts(Mapping[str, Path]):
@@ -128,7 +129,8 @@ async def arun_pipeline(
         input_jsonl, output_dir, model, engine, lang, font_path, audit_tasks: the settings of these names; what is not
             given comes from the environment, then the defaults (`INPUT_JSONL`, `OUTPUT_DIR` ...).
         client: a MultiVLLMClient, or any client of the OpenAI client's shape; default: the servers of the settings.
-        choices: the fields of `Choices`: base_urls, target, in_flight, skip_bad, update, retry_failed, force_new.
+        choices: the fields of `Choices`: base_urls, target, in_flight, skip_bad, update, retry_failed, force_new,
+            round_robin (judge rivals against each other too, for a ranking).
 
     Raises the errors of `analyze.errors`: InputError, NoServerError, MixedRunError, OutputHeldError, Interrupted ...
     """
@@ -274,10 +276,16 @@ class Pipeline:
             with Journal(self._out / "journal.jsonl") as journal:
                 before = read_manifest(self._out / "run.json") if journal.seen else None
                 judge = Judge(
-                    tasks, lang=self._judge_lang(before), measured=measured, audit_tasks=self._to_audit(asker)
+                    tasks,
+                    lang=self._judge_lang(before),
+                    measured=measured,
+                    audit_tasks=self._to_audit(asker),
+                    round_robin=self._choices.round_robin,
                 )
                 if judge.audited:
                     self._say("audited", tasks=len(judge.audited))
+                if self._choices.round_robin:
+                    self._say("robin", more=judge.robin_count, all=len(judge.cells))
                 chosen = asker or MeasuredAsker(judge, await measuring, self._lang)
                 self._manifest = self._new_manifest(judge, before, asker)
                 settle(journal, before, self._manifest, [list(judge.requests())], update=self._choices.update)
@@ -346,6 +354,7 @@ class Pipeline:
             lang=self._lang,
             judge_lang=judge_lang,
             same_family=sorted(author for author in authors if model and same_family(model, author)),
+            round_robin=self._choices.round_robin,
             audit={"tasks": judge.audited, "sampling": REPEATED_SAMPLING},
             input={"path": str(self._input), "sha256": sha256_of(self._input), "rows": len(judge.tasks)},
             settings=self._settings.record(),
@@ -515,8 +524,9 @@ class TaskProgress:
 
 
 def is_incomplete(analysis: Analysis) -> bool:
-    """Whether a judgement of a task failed: one of its pairs, or one that checks the judge."""
-    asked = (cell for entry in (*analysis["rivals"], *analysis["audit"]) for cell in entry["cells"])
+    """Whether a judgement of a task failed: one of its pairs, between rivals, or one that checks the judge."""
+    entries = (*analysis["rivals"], *analysis["audit"], *analysis.get("round_robin", ()))
+    asked = (cell for entry in entries for cell in entry["cells"])
     return any(cell["status"] == "failed" for cell in asked)
 
 
@@ -531,11 +541,13 @@ def inserted_texts(tasks: Iterable[Task]) -> Iterator[tuple[str, str]]:
 
 def failure_row(judge: Judge, failure: Failure) -> dict[str, Any]:
     cell = judge.cells[failure.id]
+    against = {"against": cell.against.author} if cell.probe == "robin" else {}
     return {
         "id": failure.id,
         "task_id": cell.task.task_id,
         "rival": cell.rival.author,
         "order": cell.order,
+        **against,
         "sample": cell.sample,
         "probe": cell.probe,
         "kind": failure.kind,
@@ -593,6 +605,7 @@ def parse(argv: Sequence[str]) -> tuple[settings.Settings, Choices] | settings.S
     add_settings(parser, settings.PIPELINE, language())
     add_run_flags(parser)
     parser.add_argument("--target", metavar="AUTHOR", help="judge this author, where tasks list `solutions`")
+    parser.add_argument("--round-robin", action="store_true", help="judge rivals against each other too, and rank all")
     parser.add_argument("--force-new", action="store_true", help="move what is there to previous/ and start afresh")
     args = parser.parse_args(argv)
     chosen = flags_of(args, settings.PIPELINE)
@@ -606,6 +619,7 @@ def parse(argv: Sequence[str]) -> tuple[settings.Settings, Choices] | settings.S
         update=args.update,
         retry_failed=args.retry_failed,
         force_new=args.force_new,
+        round_robin=args.round_robin,
     )
 
 

@@ -26,7 +26,7 @@ from analyze.lang import Lang
 Order = Literal["target_first", "rival_first"]
 Rule = Literal["target_empty", "rival_empty", "both_empty", "identical"]
 Side = Literal["target", "rival"]
-Probe = Literal["plain", "repeat", "same", "injected", "authority", "no_comments", "renamed", "dead_code"]
+Probe = Literal["plain", "repeat", "same", "injected", "authority", "no_comments", "renamed", "dead_code", "robin"]
 ORDERS: tuple[Order, ...] = ("target_first", "rival_first")
 SAMPLING: dict[str, Any] = {"temperature": 0}
 REPEATED_SAMPLING: dict[str, Any] = {"temperature": 0.7}
@@ -43,8 +43,9 @@ _CUT: dict[Lang, str] = {
 class Cell:
     """One judgement: a task's target against one rival, in one order; `sample` counts repetitions from 0.
 
-    `probe` says what it is asked for: "plain" judges the pair, the others check the judge (`audit`). `shown` is what
-    the judge sees of the target's side and of the rival's, where that is not their own code; `edited` says whose.
+    `probe` says what it is asked for: "plain" judges the pair, "robin" two rivals (`robin`), the others check the judge
+    (`audit`). `shown` is what the judge sees of the target's side and of the rival's, where that is not their own code;
+    `edited` says whose.
     """
 
     task: Task
@@ -57,9 +58,13 @@ class Cell:
 
     @property
     def id(self) -> str:
-        """The cell's name in every record: a JSON array of task, rival, order, sample, and probe unless plain."""
+        """The cell's name in every record: a JSON array of task, rival, order, sample, and probe unless plain.
+
+        Between two rivals the array ends with the one that stands for the target's side.
+        """
         probe = () if self.probe == "plain" else (self.probe,)
-        return orjson.dumps([self.task.task_id, self.rival.author, self.order, self.sample, *probe]).decode()
+        against = (self.against.author,) if self.probe == "robin" else ()
+        return orjson.dumps([self.task.task_id, self.rival.author, self.order, self.sample, *probe, *against]).decode()
 
     @property
     def group(self) -> str:
@@ -75,6 +80,11 @@ class Cell:
     def second(self) -> Solution:
         """The solution shown as B."""
         return self._sides[self.order == "target_first"]
+
+    @property
+    def against(self) -> Solution:
+        """Whom the rival is judged against, as shown: the target, but for a round robin."""
+        return self._sides[0]
 
     @property
     def _sides(self) -> tuple[Solution, Solution]:

@@ -15,6 +15,7 @@ only, never on their order, and swapping target and rival mirrors every number i
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 from analyze.facts.records import from_json as facts_from_json
@@ -23,6 +24,7 @@ from analyze.judge.evidence import held_against_facts
 from analyze.judge.issues import ISSUES
 from analyze.judge.labels import DIMENSIONS
 from analyze.judge.measured import Values, values_of
+from analyze.judge.robin import rival_pairs
 from analyze.judge.tasks import Solution, Task
 from analyze.judge.verdicts import CellFailure, Reply, Verdict
 
@@ -47,12 +49,14 @@ def fold_task(
     instances: Mapping[str, str] | None = None,
     samples: int = 1,
     audit: Sequence[Cell] = (),
+    robin: Sequence[Cell] | None = None,
 ) -> Record:
     """Return the task's record, one line of per_task.jsonl.
 
     `replies` and `instances` (which server answered) are keyed by cell id and may hold other tasks' cells too; a cell
     without a reply counts as failed. `facts` holds measured facts as JSON, by author. `max_code_chars` is what the
-    cells were asked with, None where nothing was cut. `audit` holds the cells that check the judge on this task.
+    cells were asked with, None where nothing was cut. `audit` holds the cells that check the judge on this task,
+    `robin` those between its rivals: None where there is no round robin, and then no word of it in the record.
     """
     instances = instances or {}
     judged = _judged(cells_of(task, samples=samples, max_code_chars=max_code_chars), replies, instances)
@@ -81,7 +85,7 @@ def fold_task(
         "unscored": outcomes.count("unscored"),
         "score": _mean(scores) if scores else None,
         "audit": _audit(_judged(audit, replies, instances)),
-    }
+    } | ({} if robin is None else {"round_robin": _robin(task, _judged(robin, replies, instances), max_code_chars)})
 
 
 def cell_score(digit: int, order: Order) -> float:
@@ -213,6 +217,19 @@ def _audit(judged: Iterable[_Judged]) -> list[Record]:
         }
         for (probe, rival), own in probes.items()
     ]
+
+
+def _robin(task: Task, judged: Sequence[_Judged], max_code_chars: int | None) -> list[Record]:
+    """Return one entry for every two rivals, its numbers from the side of the first."""
+    entries = []
+    for first, second in rival_pairs(task):
+        own = [one for one in judged if one.cell.shown == (first, second)]
+        between = replace(task, target=first, rivals=(second,))
+        pair, _ = _pair(between, second, own)
+        told = {name: pair[name] for name in ("outcome", "tie_kind", "rule", "score")}
+        told |= {"flags": _flags(between, second, own, max_code_chars), "cells": [_cell_record(one) for one in own]}
+        entries.append({"first": first.author, "second": second.author, **told})
+    return entries
 
 
 def _solution_record(solution: Solution, facts: Mapping[str, Mapping[str, Any]]) -> Record:

@@ -13,6 +13,7 @@ pairs       the records of per_task.jsonl -> pairs and probes, sorted; what goes
 check       pairs and probes -> JudgeCheck: may the judge be believed?
 issues      the issues of pairs -> how often each was named for either side
 adjusted    pairs -> results without the judge's habits, by models and calibration
+robin       pairs and meetings of rivals -> RoundRobin: strengths of all authors, and what contradicts them
 summary     the records -> Summary: every number of a report
 """
 

@@ -2,6 +2,7 @@
 
     pairs of a rival, all pairs     -> Result (counts, rates, tests, bounds), overall and on each dimension
     two rivals on the same tasks    -> Difference
+    all authors among themselves    -> RoundRobin, where it was asked for
     both orders of pairs, probes    -> JudgeCheck: may these numbers be believed at all?
 
 Tasks that share a `group_id` are one cluster. Records are sorted before anything is added up, so their order changes
@@ -50,6 +51,7 @@ from analyze.stats.pairs import (
     sorted_records,
     task_means,
 )
+from analyze.stats.robin import RoundRobin, round_robin
 
 Adjustment = Callable[[Sequence[float]], list[float]]
 
@@ -216,6 +218,7 @@ class Summary:
     """The numbers of a run. `target` is None where tasks have different target authors.
 
     `corrected_correctness` and `sensitivity` rest on models (see `adjusted`), None where there is nothing to fit.
+    `round_robin` is None unless rivals were judged against each other.
     """
 
     tasks: int
@@ -230,6 +233,7 @@ class Summary:
     corrected_correctness: Estimate | None
     sensitivity: Sensitivity | None
     check: JudgeCheck
+    round_robin: RoundRobin | None = None
 
     @property
     def coverage(self) -> float:
@@ -298,6 +302,7 @@ def summarise(records: Sequence[Record]) -> Summary:
         corrected_correctness=corrected_correctness(pairs),
         sensitivity=sensitivity(pairs),
         check=judge_check(pairs, audits),
+        round_robin=round_robin(records, pairs),
     )
 
 
