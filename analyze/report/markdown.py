@@ -20,6 +20,7 @@ from analyze.report.numbers import (
     signed_span,
     whole,
 )
+from analyze.report.robin import robin_view
 from analyze.report.runinfo import instance_rows, run_rows
 from analyze.report.safe import code_span, markdown
 from analyze.report.texts import TEXTS
@@ -53,6 +54,7 @@ def _sections(material: Material) -> Iterable[Sequence[str]]:
     yield _outcomes(material)
     yield from _tests(material)
     yield from _sensitivity(material)
+    yield from _robin(material)
     yield from _dimensions(material)
     yield from _issues(material)
     yield [f"## {t['how']}"]
@@ -167,6 +169,22 @@ def _outcomes(material: Material) -> list[str]:
         for name, row in names
     ]
     return _table(head, rows)
+
+
+def _robin(material: Material) -> Iterable[Sequence[str]]:
+    t = TEXTS[material.lang]
+    view = robin_view(material.summary, t)
+    if view is None:
+        return
+    yield [f"## {t['robin']}"]
+    for sentence in (t["robin_lead"], *view.sentences):
+        yield [markdown(sentence, 2000)]
+    if view.standings:
+        head = (t["h_author"], t["h_strength"], t["h_interval"], t["h_tasks"])
+        yield _table(head, [(code_span(author), *numbers) for author, *numbers in view.standings])
+    if view.met:
+        yield [t["robin_met"] + t["stop"]]
+        yield _table(("", *map(code_span, view.authors)), [(code_span(author), *cells) for author, cells in view.met])
 
 
 def _lacking(row: Result, t: Mapping[str, str]) -> str:

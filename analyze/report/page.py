@@ -33,6 +33,7 @@ from analyze.report.findings import (
 )
 from analyze.report.judging import banners, check_state, flags, gate_lines, habit_lines, is_measured, probe_lines
 from analyze.report.reading import Record
+from analyze.report.robin import robin_view
 from analyze.report.runinfo import flat, instance_rows, run_rows
 from analyze.report.style import CODE_STACK, FONT_STACK, css_inks, css_variables
 from analyze.report.svg import inline
@@ -94,6 +95,7 @@ def _verdict_parts(material: Material, t: Mapping[str, str]) -> Parts:
         "answer": answer(summary, t),
         "summary": summary,
         "most_rivals": MOST_RIVALS,
+        "robin": robin_view(summary, t),
         "ahead": lambda result: ahead_text(result, t),
         "any_ahead": any(ahead_text(row, t) for row in (summary.overall, *summary.rivals)),
         "differences": sorted(summary.differences, key=lambda it: (-abs(it.advantage.value or 0), it.first, it.second)),

@@ -209,11 +209,38 @@ _EN: Final[dict[str, str]] = {
     "differences_lead": "By how much the target scores higher against the second than against the first on their "
     "common tasks: above 0 the first is the harder rival. The two never met; this does not rank them. "
     "Adjusted: the sign-flip test over tasks, by Holm for the number of pairs of rivals.",
+    "differences_met": "By how much the target scores higher against the second than against the first on their "
+    "common tasks: above 0 the first is the harder rival for the target. How the two did against each other stands "
+    "under round robin. Adjusted: the sign-flip test over tasks, by Holm for the number of pairs of rivals.",
     "h_first": "First",
     "h_second": "Second",
     "h_advantage": "Advantage of the first",
     "differences_rest": "The {n} largest of {all}.",
     "h_n": "n",
+    # round robin
+    "robin": "Round robin",
+    "robin_lead": "All authors against each other, on the same tasks and by the same rules; it enters no other number "
+    "here. Strength: log-odds of winning a judgement, a tie half, by Bradley and Terry; 0 is the mean of those ranked, "
+    "and 0.69 above another means winning two of three against it. Intervals by bootstrap over tasks.",
+    "robin_strengths": "Strengths, the strongest first",
+    "robin_met": "Wins, ties and losses of each row against each column",
+    "h_strength": "Strength",
+    "h_tasks": "Tasks",
+    "robin_holds": "One order fits: none of the {n} significant meetings contradicts it (sign-flip test over tasks, by "
+    "Holm for {all} meetings).",
+    "robin_unsure": "No meeting of two is significant (sign-flip test over tasks, by Holm for {all} meetings): nothing "
+    "here speaks for one order, or against it.",
+    "robin_contradicted": "No one order fits. Significant against the order by strength: {pairs}. Read the table of "
+    "meetings, not the ranking.",
+    "robin_beats": "{winner} beats {loser} (p\u00a0=\u00a0{p}, by Holm)",
+    "robin_first": "Being shown first adds {effect}.",
+    "robin_no_interval": "A strength has no interval where some draw of tasks leaves an author without a win, or "
+    "without a loss.",
+    "robin_left_out": "Not ranked: {reasons}.",
+    "robin_nobody": "Nobody can be ranked: {reasons}.",
+    "robin_few_tasks": "{author}, judged on {n} tasks ({least} are needed)",
+    "robin_not_connected": "{author}, who never won, or never lost, against the others",
+    "probe_robin": "Between rivals",
     # dimensions
     "dimensions": "Dimensions",
     "dimensions_lead": "The same score, asked for each aspect of the code on its own.",
@@ -593,11 +620,35 @@ _ZH: Final[dict[str, str]] = {
     "differences": "对手之间",
     "differences_lead": "在共同的任务上，目标对后者的得分比对前者高出多少：大于 0 表示前者更难对付。"
     "两者从未直接比较，不能据此排名。校正：以任务为单位的符号翻转检验，按对手的对数作 Holm 校正。",
+    "differences_met": "在共同的任务上，目标对后者的得分比对前者高出多少：大于 0 表示对目标而言前者更难对付。"
+    "两者之间的直接比较见循环赛一节。校正：以任务为单位的符号翻转检验，按对手的对数作 Holm 校正。",
     "h_first": "前者",
     "h_second": "后者",
     "h_advantage": "前者的优势",
     "differences_rest": "共 {all} 项，此处是差别最大的 {n} 项。",
     "h_n": "n",
+    # 循环赛
+    "robin": "循环赛",
+    "robin_lead": "所有作者在相同任务上按相同规则两两比较；这里的结果不计入其他任何数字。实力：单次判定获胜的对数胜算"
+    "（平局按一半计），按 Bradley 与 Terry 的模型；0 为参与排名者的均值，比另一方高 0.69 即三次中胜两次。"
+    "区间由对任务的自助抽样得出。",
+    "robin_strengths": "实力，强者在前",
+    "robin_met": "每行对每列的胜、平、负",
+    "h_strength": "实力",
+    "h_tasks": "任务数",
+    "robin_holds": "可以排成一个次序：{n} 组显著的对局都不与之矛盾（以任务为单位的符号翻转检验，"
+    "按 {all} 组对局作 Holm 校正）。",
+    "robin_unsure": "没有一组对局是显著的（以任务为单位的符号翻转检验，按 {all} 组对局作 Holm 校正）："
+    "既不能支持、也不能否定某个次序。",
+    "robin_contradicted": "排不成一个次序。与实力次序显著矛盾的有：{pairs}。请看对局表，不要看排名。",
+    "robin_beats": "{winner} 胜过 {loser}（p\u00a0=\u00a0{p}，经 Holm 校正）",
+    "robin_first": "排在前面使对数胜算增加 {effect}。",
+    "robin_no_interval": "若某次抽样使某位作者没有胜局或没有负局，则相应的实力没有区间。",
+    "robin_left_out": "未参与排名：{reasons}。",
+    "robin_nobody": "无法排名：{reasons}。",
+    "robin_few_tasks": "{author}，只在 {n} 个任务上得到判定（至少需要 {least} 个）",
+    "robin_not_connected": "{author}，对其余各方从未胜过，或从未负过",
+    "probe_robin": "对手之间",
     # 维度
     "dimensions": "分维度",
     "dimensions_lead": "同样的得分，对代码的每个方面分别询问。",

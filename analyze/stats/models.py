@@ -57,16 +57,13 @@ def bradley_terry(wins: ArrayLike, order_effect: bool = False) -> Strengths:
             "some contestants never won, or never lost, against the others: they have no finite strength",
             cure="compare every one with more of the others, or report win rates",
         )
-    players, rows, weights = shown.shape[1], [], []
-    for second, table in enumerate(shown):
-        for i, j in np.argwhere(table):
-            row = np.zeros(players + order_effect)
-            row[i], row[j] = 1, -1
-            if order_effect:
-                row[-1] = -1 if second else 1
-            rows.append(row)
-            weights.append(table[i, j])
-    beta, _ = _logistic(np.array(rows), np.ones(len(rows)), ridge=1e-9, weights=np.array(weights))
+    players = shown.shape[1]
+    second, i, j = np.nonzero(shown)
+    rows, row = np.zeros((len(i), players + order_effect)), np.arange(len(i))
+    rows[row, i], rows[row, j] = 1, -1
+    if order_effect:
+        rows[:, -1] = 1 - 2 * second
+    beta, _ = _logistic(rows, np.ones(len(i)), ridge=1e-9, weights=shown[second, i, j])
     strengths = beta[:players] - beta[:players].mean()
     return Strengths([float(strength) for strength in strengths], float(beta[-1]) if order_effect else None)
 

@@ -30,7 +30,7 @@ NAMES = {
     "noto",
     "cjk",
 }
-NAMES |= {"Wilcoxon", "Krippendorff", "Benjamini", "Hochberg", "Clopper", "Pearson"}
+NAMES |= {"Wilcoxon", "Krippendorff", "Benjamini", "Hochberg", "Clopper", "Pearson", "Bradley", "Terry"}
 NAMES |= {"p", "Holm", "pip", "zhplot", "FONT", "PATH", "AUDIT", "TASKS", "zh", "CN", "analyze", "report"}
 
 
