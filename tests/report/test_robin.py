@@ -25,7 +25,7 @@ def view(records: list[dict[str, Any]], lang: Lang = "en") -> RobinView:
 def test_the_table_has_every_meeting_from_both_sides_the_strongest_first():
     found = view(by_odds())
     assert [author for author, *_ in found.standings] == found.authors == ["target", "rival-1", "rival-2"]
-    assert [found.standings[place][1] for place in (0, 2)] == ["+0.69", "−0.69"]
+    assert [strength for _, strength, *_ in found.standings] == ["+0.69", "+0.00", "−0.69"]
     assert found.met == [
         ("target", ["—", "10 · 0 · 5", "12 · 0 · 3"]),
         ("rival-1", ["5 · 0 · 10", "—", "10 · 0 · 5"]),
@@ -35,7 +35,7 @@ def test_the_table_has_every_meeting_from_both_sides_the_strongest_first():
 
 def test_one_order_is_said_to_fit_or_not_or_that_nothing_tells():
     fits = view(run(*[(WIN, WIN, WIN)] * 12, (TIE, LOSS, TIE), (LOSS, TIE, LOSS))).sentences[0]
-    assert fits.startswith("One order fits: none of the ")
+    assert fits.startswith("One order fits: significant meetings are 3 of 3, ")
     circle = view(run(*[(WIN, LOSS, WIN)] * 8)).sentences[0]
     assert circle.startswith("No one order fits. ") and "rival-2 beats target (p\u00a0=\u00a00.023, by Holm)" in circle
     nothing = view(run(*[(WIN, LOSS, WIN)] * 5)).sentences[0]
