@@ -226,8 +226,8 @@ _EN: Final[dict[str, str]] = {
     "robin_met": "Wins, ties and losses of each row against each column",
     "h_strength": "Strength",
     "h_tasks": "Tasks",
-    "robin_holds": "One order fits: significant meetings are {n} of {all}, and none contradicts it (sign-flip test over "
-    "tasks, by Holm).",
+    "robin_holds": "One order fits: significant meetings are {n} of {all}, and none contradicts it (sign-flip test "
+    "over tasks, by Holm).",
     "robin_unsure": "No meeting of two is significant (sign-flip test over tasks, by Holm for {all} meetings): nothing "
     "here speaks for one order, or against it.",
     "robin_contradicted": "No one order fits. Significant against the order by strength: {pairs}. Read the table of "
