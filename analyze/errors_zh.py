@@ -277,6 +277,18 @@ ZH = {
     ),
     "FONT_PATH={} cannot be read ({})": "FONT_PATH={} 无法读取（{}）",
     "name a .ttf, .otf or .ttc file, or leave FONT_PATH unset": "请给出 .ttf、.otf 或 .ttc 文件，或不设置 FONT_PATH",
+    "the same run is given twice": "两次给出的是同一次运行",
+    "name another run to compare with": "请给出另一次运行来比较",
+    "has no task in common with {}: {}": "与 {} 没有共同的任务: {}",
+    "prompts that differ": "题目内容不同",
+    "no common task_id": "没有相同的 task_id",
+    "compare runs over the same tasks: a task is the same by task_id and prompt": (
+        "请比较同一批任务上的运行: task_id 与题目相同才算同一任务"
+    ),
+    "has no rival in common with {}": "与 {} 没有共同的对手",
+    "compare runs against the same rivals: a rival is the same by its author's name": (
+        "请比较面对相同对手的运行: 作者名相同才算同一对手"
+    ),
     # --- asking servers ---
     "no server could be reached:\n{}": "没有可用的服务器:\n{}",
     "./start_vllm.sh starts them, ./check_vllm.sh shows how they are": "./start_vllm.sh 启动，./check_vllm.sh 查看状态",

@@ -24,6 +24,7 @@ from analyze.judge.cells import Cell, cell_body, cells_of
 from analyze.judge.folding import fold_task
 from analyze.judge.measured import measured_reply
 from analyze.judge.probabilities import Reading, reading
+from analyze.judge.robin import robin_cells
 from analyze.judge.tasks import Task, task_from_json
 from analyze.judge.verdicts import CellFailure, Reply, ReplyError, parse_reply
 from analyze.lang import Lang, language
@@ -56,19 +57,25 @@ class Judge:
         measured: bool = False,
         audit_tasks: int = 0,
         second_model: str | None = None,
+        round_robin: bool = False,
     ) -> None:
         """Make the cells, which takes about 20 ms for an audited task.
 
         `lang` is the language the judge writes in; `measured`: no model, so facts are part of what is asked.
         `audit_tasks` is on how many tasks the judge itself is checked, at most: see `judge.audit`. `second_model` is
         the second judge's, if there is one: it is part of what is asked of it, so another one is another question.
+        `round_robin`: rivals are judged against each other too, see `judge.robin`.
         """
         self.tasks = tasks
         self._lang = lang
         self._measured = measured
+        self._max_code_chars = None if measured else MAX_CODE_CHARS  # facts are of all the code
         self._audit_tasks = audit_tasks
         self._second_model = second_model
         self._probes = audit_of(tasks, audit_tasks, max_code_chars=MAX_CODE_CHARS, with_second=second_model is not None)
+        self._robin = {
+            task.task_id: robin_cells(task, max_code_chars=self._max_code_chars) for task in tasks if round_robin
+        }
         self.cells = {cell.id: cell for task in tasks for cell in self._cells_of(task)}
         self.around: Around = as_it_is if measured else WithLogProbabilities(self._is_plain)
 
@@ -80,6 +87,11 @@ class Judge:
     def cells_for(self, *, second: bool) -> list[Cell]:
         """Return the cells that the second judge is asked, or those that the first is."""
         return [cell for cell in self.cells.values() if (cell.probe == "second") == second]
+
+    @property
+    def robin_count(self) -> int:
+        """How many of the judgements are between rivals."""
+        return sum(map(len, self._robin.values()))
 
     def requests(self, cells: Iterable[Cell] | None = None) -> Iterator[Request]:
         """Yield one request a cell, the cells of a task next to each other: they share their prompt's beginning."""
@@ -98,14 +110,16 @@ class Judge:
                 task,
                 {row: _reply(outcome) for row, outcome in answered.items()},
                 {s.author: to_json_facts(facts[s.code, task.language]) for s in (task.target, *task.rivals)},
-                max_code_chars=MAX_CODE_CHARS,
+                max_code_chars=self._max_code_chars,
                 instances={row: outcome.instance for row, outcome in answered.items() if outcome.instance},
                 readings=_readings(answered),
                 audit=self._probes.get(task.task_id, ()),
+                robin=self._robin.get(task.task_id),
             )
 
     def _cells_of(self, task: Task) -> list[Cell]:
-        return [*cells_of(task), *self._probes.get(task.task_id, ())]
+        others = (*self._probes.get(task.task_id, ()), *self._robin.get(task.task_id, ()))
+        return [*cells_of(task, max_code_chars=self._max_code_chars), *others]
 
     def _is_plain(self, request: Request) -> bool:
         return self.cells[request.id].probe == "plain"

@@ -73,6 +73,7 @@ class Choices:
     update: bool = False
     retry_failed: bool = False
     force_new: bool = False
+    round_robin: bool = False
 
 
 class Artefacts(Mapping[str, Path]):
@@ -134,7 +135,8 @@ async def arun_pipeline(
             given comes from the environment, then the defaults (`INPUT_JSONL`, `OUTPUT_DIR` ...).
         second_judge_endpoints, second_judge_model: servers with another model, which judges the audited tasks too.
         client: a MultiVLLMClient, or any client of the OpenAI client's shape; default: the servers of the settings.
-        choices: the fields of `Choices`: base_urls, target, in_flight, skip_bad, update, retry_failed, force_new.
+        choices: the fields of `Choices`: base_urls, target, in_flight, skip_bad, update, retry_failed, force_new,
+            round_robin (judge rivals against each other too, for a ranking).
 
     Raises the errors of `analyze.errors`: InputError, NoServerError, MixedRunError, OutputHeldError, Interrupted ...
     """
@@ -303,9 +305,12 @@ class Pipeline:
                     measured=measured,
                     audit_tasks=self._to_audit(asker),
                     second_model=second.model if second else None,
+                    round_robin=self._choices.round_robin,
                 )
                 if judge.audited:
                     self._say("audited", tasks=len(judge.audited))
+                if self._choices.round_robin:
+                    self._say("robin", more=judge.robin_count, all=len(judge.cells))
                 chosen = asker or MeasuredAsker(judge, await measuring, self._lang)
                 self._manifest = self._new_manifest(judge, before, asker, second)
                 if second is not None and not self._choices.update:
@@ -400,6 +405,7 @@ class Pipeline:
             lang=self._lang,
             judge_lang=judge_lang,
             same_family=sorted(author for author in authors if model and same_family(model, author)),
+            round_robin=self._choices.round_robin,
             audit={"tasks": judge.audited, "sampling": REPEATED_SAMPLING},
             **of_second,
             input={"path": str(self._input), "sha256": sha256_of(self._input), "rows": len(judge.tasks)},
@@ -616,17 +622,20 @@ class TaskProgress:
 
 
 def is_incomplete(analysis: Analysis) -> bool:
-    """Whether a pair of a task could not be judged. What checks the judge is no part of the task."""
-    return bool(analysis["unscored"])
+    """Whether a judgement of a task failed, of one of its pairs or between rivals. What checks the judge is no part."""
+    entries = (*analysis["rivals"], *analysis.get("round_robin", ()))
+    return any(cell["status"] == "failed" for entry in entries for cell in entry["cells"])
 
 
 def failure_row(judge: Judge, failure: Failure) -> dict[str, Any]:
     cell = judge.cells[failure.id]
+    against = {"against": cell.against.author} if cell.probe == "robin" else {}
     return {
         "id": failure.id,
         "task_id": cell.task.task_id,
         "rival": cell.rival.author,
         "order": cell.order,
+        **against,
         "sample": cell.sample,
         "probe": cell.probe,
         "kind": failure.kind,
@@ -684,6 +693,7 @@ def parse(argv: Sequence[str]) -> tuple[settings.Settings, Choices] | settings.S
     add_settings(parser, settings.PIPELINE, language())
     add_run_flags(parser)
     parser.add_argument("--target", metavar="AUTHOR", help="judge this author, where tasks list `solutions`")
+    parser.add_argument("--round-robin", action="store_true", help="judge rivals against each other too, and rank all")
     parser.add_argument("--force-new", action="store_true", help="move what is there to previous/ and start afresh")
     args = parser.parse_args(argv)
     chosen = flags_of(args, settings.PIPELINE)
@@ -697,6 +707,7 @@ def parse(argv: Sequence[str]) -> tuple[settings.Settings, Choices] | settings.S
         update=args.update,
         retry_failed=args.retry_failed,
         force_new=args.force_new,
+        round_robin=args.round_robin,
     )
 
 

@@ -25,6 +25,7 @@ TEXTS: dict[Lang, dict[str, str]] = {
         "audited": "   🔎 其中 {tasks} 个任务另作评审检查：重复提问、自比、注入指令、改名、去注释等",
         "second_up": "   第二评审：{up}/{all} 个实例可用，模型 {model}",
         "second_kin": "   ⚠ 两个评审同属一个模型家族 ({first}, {second})：它们可能犯同样的错误，应换另一家族的模型",
+        "robin": "   🔁 对手之间也两两比较：在全部 {all} 次判定中另占 {more} 次",
         "label": "分析任务",
         "second_label": "第二评审",
         "stopping": "正在完成已发出的请求；再按一次 Ctrl-C 立即停止",
@@ -67,6 +68,7 @@ TEXTS: dict[Lang, dict[str, str]] = {
         "second_up": "   second judge: {up} of {all} instances up, model {model}",
         "second_kin": "   ⚠ both judges are of one model family ({first}, {second}) and may share their errors: "
         "take one of another family",
+        "robin": "   🔁 round robin: rivals meet each other too, {more} of the {all} judgements are for that",
         "label": "Judging tasks",
         "second_label": "Second judge",
         "stopping": "finishing what is in flight; Ctrl-C again stops at once",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -64,7 +65,7 @@ def test_a_large_vocabulary_is_seen_to_its_end_in_few_requests(refuses_beyond: b
     words = [f"word{number}" for number in range(IDS_A_REQUEST + 1000)]
     server = Server(served(KINDS[0], *words, "<odd-one>"), refuses_beyond=refuses_beyond)
     assert asked(server) == {"<odd-one>"}
-    assert len(server.asked) < (30 if refuses_beyond else 9)
+    assert len(server.asked) < (30 if refuses_beyond else 10)
 
 
 def test_what_a_template_itself_writes_is_not_held_against_the_guard() -> None:
@@ -103,6 +104,32 @@ def test_a_server_that_never_comes_to_an_end_is_not_asked_for_ever() -> None:
         return {"tokens": [1], "prompt": "word" * (len(body.get("tokens", ())) > 2), "token_strs": ["word"]}
 
     assert asked(post) == frozenset()
+
+
+def failing(server: Server, times: range, reply: Mapping[str, Any] | None) -> Post:
+    """A server that gives another reply to these of its requests, counted from 0."""
+    counted = itertools.count()
+
+    async def post(path: str, body: Mapping[str, Any], /) -> Mapping[str, Any] | None:
+        return reply if next(counted) in times else await server(path, body)
+
+    return post
+
+
+@pytest.mark.parametrize("refuses_beyond", [False, True])
+@pytest.mark.parametrize("times", [range(3, 4), range(3, 5), range(3, 18), range(3, 19), range(3, 40)])
+@pytest.mark.parametrize("reply", [None, {"prompt": ""}, {}])
+def test_a_scan_that_fails_in_its_middle_says_nothing_though_all_is_well_at_its_end(
+    refuses_beyond: bool, times: range, reply: Mapping[str, Any] | None
+) -> None:
+    words = [f"word{number}" for number in range(3 * IDS_A_REQUEST)]
+    server = Server(served(KINDS[0], *words, "<odd-one>"), refuses_beyond=refuses_beyond)
+    assert asked(failing(server, times, reply)) in (None, {"<odd-one>"})
+
+
+def test_a_token_of_spaces_near_the_end_of_the_vocabulary_is_not_taken_for_the_end() -> None:
+    server = Server(served(KINDS[0], *(" " * n for n in range(2, 40)), "<odd-one>"), refuses_beyond=True)
+    assert asked(server) == {"<odd-one>"}
 
 
 def test_the_text_that_holds_an_unguarded_token_is_named_with_the_cure() -> None:

@@ -3,6 +3,7 @@
     tasks      a JSONL file  -> Task(target, rivals)
     cells      Task          -> Cell(rival, order, sample) -> request body
     audit      tasks         -> more cells, which check the judge; `edits` makes what they show
+    robin      Task          -> Cell(rival against rival), where a ranking is asked for
     verdicts   reply text    -> Verdict, or ReplyError
     folding    Task + replies -> one record of per_task.jsonl; `evidence` holds verdicts against measured facts
 

@@ -28,7 +28,7 @@ from typing import Literal
 
 import orjson
 
-from analyze.judge.cells import ORDERS, Cell, Probe, Side, cells_of, is_cut, rule_of
+from analyze.judge.cells import ORDERS, Cell, Probe, Side, cells_of, is_asked, is_cut, rule_of
 from analyze.judge.edits import planted, renamed, with_dead_function, without_comments
 from analyze.judge.tasks import Solution, Task
 
@@ -55,9 +55,9 @@ _ONE_SIDED: tuple[Probe, ...] = ("injected", "authority", "dead_code")
 _TWO_SIDED: tuple[Probe, ...] = ("no_comments", "renamed")
 
 
-def audited_tasks(tasks: Sequence[Task], count: int) -> list[Task]:
+def audited_tasks(tasks: Sequence[Task], count: int, *, max_code_chars: int | None = None) -> list[Task]:
     """Return the `count` tasks that are audited, of those where some pair needs a judge; all where there are fewer."""
-    needing = [task for task in tasks if any(rule_of(task.target, rival) is None for rival in task.rivals)]
+    needing = [task for task in tasks if any(_undecided(task, max_code_chars))]
     return sorted(needing, key=lambda task: _drawn(task.task_id))[:count]
 
 
@@ -68,36 +68,39 @@ def audit_of(
 
     `with_second`: there is a second judge, to be asked about the pairs of those `count` tasks.
     """
-    drawn = audited_tasks(tasks, TWINS_ON * count)
+    drawn = audited_tasks(tasks, TWINS_ON * count, max_code_chars=max_code_chars)
     fully = {
         task.task_id: [
             *audit_cells(task, max_code_chars=max_code_chars),
-            *(second_cells(task) if with_second else ()),
+            *(second_cells(task, max_code_chars=max_code_chars) if with_second else ()),
         ]
         for task in drawn[:count]
     }
-    return fully | {task.task_id: list(_twins(task, _audited_rival(task))) for task in drawn[count:]}
+    return fully | {task.task_id: list(_twins(task, _audited_rival(task, max_code_chars))) for task in drawn[count:]}
 
 
 def audit_cells(task: Task, *, max_code_chars: int) -> list[Cell]:
     """Return the judgements that check the judge on an audited task; `max_code_chars` is where code is cut for it."""
-    rival = _audited_rival(task)
+    rival = _audited_rival(task, max_code_chars)
     repeated = [Cell(task, rival, order, sample, "repeat") for sample in range(REPEATS) for order in ORDERS]
     return [*repeated, *_twins(task, rival), *_edited(task, rival, max_code_chars)]
 
 
-def second_cells(task: Task) -> list[Cell]:
-    """Return the judgements that a second judge is asked for: every pair that no rule decides, in both orders.
+def second_cells(task: Task, *, max_code_chars: int) -> list[Cell]:
+    """Return the judgements that a second judge is asked for: every pair that the first is asked, in both orders.
 
     Not the audited rival alone: then few pairs stand behind an agreement, and of some rivals none. It is never more
     than the first judge was asked about these tasks, and other servers answer it.
     """
-    return [replace(cell, probe="second") for cell in cells_of(task)]
+    return [replace(cell, probe="second") for cell in cells_of(task, max_code_chars=max_code_chars)]
 
 
-def _audited_rival(task: Task) -> Solution:
-    undecided = [rival for rival in task.rivals if rule_of(task.target, rival) is None]
-    return min(undecided, key=lambda rival: _drawn(task.task_id, rival.author))
+def _undecided(task: Task, max_code_chars: int | None) -> list[Solution]:
+    return [rival for rival in task.rivals if is_asked(task.target, rival, max_code_chars)]
+
+
+def _audited_rival(task: Task, max_code_chars: int) -> Solution:
+    return min(_undecided(task, max_code_chars), key=lambda rival: _drawn(task.task_id, rival.author))
 
 
 def _twins(task: Task, rival: Solution) -> Iterator[Cell]:

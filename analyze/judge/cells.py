@@ -26,7 +26,9 @@ from analyze.lang import Lang
 Order = Literal["target_first", "rival_first"]
 Rule = Literal["target_empty", "rival_empty", "both_empty", "identical"]
 Side = Literal["target", "rival"]
-Probe = Literal["plain", "repeat", "same", "injected", "authority", "no_comments", "renamed", "dead_code", "second"]
+Probe = Literal[
+    "plain", "repeat", "same", "injected", "authority", "no_comments", "renamed", "dead_code", "second", "robin"
+]
 ORDERS: tuple[Order, ...] = ("target_first", "rival_first")
 SAMPLING: dict[str, Any] = {"temperature": 0}
 REPEATED_SAMPLING: dict[str, Any] = {"temperature": 0.7}
@@ -43,8 +45,9 @@ _CUT: dict[Lang, str] = {
 class Cell:
     """One judgement: a task's target against one rival, in one order; `sample` counts repetitions from 0.
 
-    `probe` says what it is asked for: "plain" judges the pair, the others check the judge (`audit`). `shown` is what
-    the judge sees of the target's side and of the rival's, where that is not their own code; `edited` says whose.
+    `probe` says what it is asked for: "plain" judges the pair, "robin" two rivals (`robin`), the others check the judge
+    (`audit`). `shown` is what the judge sees of the target's side and of the rival's, where that is not their own code;
+    `edited` says whose.
     """
 
     task: Task
@@ -57,9 +60,13 @@ class Cell:
 
     @property
     def id(self) -> str:
-        """The cell's name in every record: a JSON array of task, rival, order, sample, and probe unless plain."""
+        """The cell's name in every record: a JSON array of task, rival, order, sample, and probe unless plain.
+
+        Between two rivals the array ends with the one that stands for the target's side.
+        """
         probe = () if self.probe == "plain" else (self.probe,)
-        return orjson.dumps([self.task.task_id, self.rival.author, self.order, self.sample, *probe]).decode()
+        against = (self.against.author,) if self.probe == "robin" else ()
+        return orjson.dumps([self.task.task_id, self.rival.author, self.order, self.sample, *probe, *against]).decode()
 
     @property
     def group(self) -> str:
@@ -77,19 +84,39 @@ class Cell:
         return self._sides[self.order == "target_first"]
 
     @property
+    def against(self) -> Solution:
+        """Whom the rival is judged against, as shown: the target, but for a round robin."""
+        return self._sides[0]
+
+    @property
     def _sides(self) -> tuple[Solution, Solution]:
         return self.shown or (self.task.target, self.rival)
 
 
-def cells_of(task: Task, *, samples: int = 1) -> list[Cell]:
-    """Return the judgements a task needs: both orders of every pair that no rule decides."""
+def cells_of(task: Task, *, samples: int = 1, max_code_chars: int | None = None) -> list[Cell]:
+    """Return the judgements a task needs: both orders of every pair that is asked about (`is_asked`)."""
     return [
         Cell(task, rival, order, sample)
         for rival in task.rivals
-        if rule_of(task.target, rival) is None
+        if is_asked(task.target, rival, max_code_chars)
         for sample in range(samples)
         for order in ORDERS
     ]
+
+
+def is_asked(target: Solution, rival: Solution, max_code_chars: int | None) -> bool:
+    """Whether a judge is asked about a pair: no rule decides it, and there is a difference in what it is shown."""
+    return rule_of(target, rival) is None and not is_cut_alike(target, rival, max_code_chars)
+
+
+def is_cut_alike(a: Solution, b: Solution, max_code_chars: int | None) -> bool:
+    """Tell whether two solutions are equal in all that is shown of them; `max_code_chars` is None where all is.
+
+    A verdict on such a pair would be on one text shown twice. It is no tie either: what is equal is where code was cut.
+    """
+    if max_code_chars is None or not is_cut(a, b, max_code_chars):
+        return False
+    return _essence(a.code[:max_code_chars]) == _essence(b.code[:max_code_chars])
 
 
 def rule_of(target: Solution, rival: Solution) -> Rule | None:

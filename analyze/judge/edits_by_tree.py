@@ -15,6 +15,7 @@ from typing import NamedTuple
 from analyze.judge.edits_by_token import Cut, cut_out
 
 _ENCODING = re.compile(r"#!|#.*coding[:=]")
+_F_STRINGS = ("JoinedStr", "TemplateStr")
 _LOOK_UP_NAMES = frozenset({"eval", "exec", "locals", "vars", "globals", "dir"})
 
 _Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
@@ -122,7 +123,7 @@ def _new_names(python: _Python) -> dict[str, str]:
     put for it everywhere, changes nothing. Texts count as well, for they may look names up, or speak of them.
     """
     local: dict[str, None] = {}
-    kept = {*dir(builtins), *_words_of_texts(python)}
+    kept = {*dir(builtins), *_words_of_texts(python), *_words_of_f_strings(python)}
     for node, in_function in _nodes(python.tree):
         if not isinstance(node, ast.Name):
             kept.update(_names_in(node))
@@ -130,10 +131,10 @@ def _new_names(python: _Python) -> dict[str, str]:
             kept.add(node.id)
         elif isinstance(node.ctx, ast.Store):
             local[node.id] = None
-    words = {token.string for token in python.tokens}
-    if "*" in kept or words & _LOOK_UP_NAMES:
+    used = set(_identifiers(python.tree))
+    if "*" in kept or used & _LOOK_UP_NAMES:
         return {}
-    fresh = (name for number in itertools.count(1) if (name := f"v{number}") not in words)
+    fresh = (name for number in itertools.count(1) if (name := f"v{number}") not in used)
     return dict(zip((name for name in local if name not in kept), fresh, strict=False))
 
 
@@ -159,8 +160,17 @@ def _names_in(node: ast.AST) -> Iterator[str]:
         for text in value if isinstance(value, list) else [value]:
             if isinstance(text, str):
                 yield from text.split(".")
-    if type(node).__name__ in ("JoinedStr", "TemplateStr"):  # Python 3.11 does not say where in it they stand
+    if type(node).__name__ in _F_STRINGS:  # Python 3.11 does not say where in it they stand
         yield from (inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name))
+
+
+def _identifiers(tree: ast.AST) -> Iterator[str]:
+    """Yield every name that a program uses, in f-strings too."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            yield node.id
+        elif not isinstance(node, ast.Constant):
+            yield from _names_in(node)
 
 
 def _words_of_texts(python: _Python) -> Iterator[str]:
@@ -168,6 +178,26 @@ def _words_of_texts(python: _Python) -> Iterator[str]:
     for token in python.tokens:
         if token.type not in (tokenize.NAME, tokenize.OP, tokenize.NUMBER):
             yield from re.findall(r"\w+", token.string)
+
+
+def _words_of_f_strings(python: _Python) -> Iterator[str]:
+    """Yield every word in an f-string, its names and its text alike.
+
+    By the tree, which is the same everywhere: to the tokenizer of Python 3.11 an f-string is one text, to that of 3.12
+    it is many tokens, names among them (PEP 701). By tokens, a run continued by another Python would ask another edit.
+    """
+    _, by_bytes = _indices(python.code)
+    waiting: list[ast.AST] = [python.tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.expr) and type(node).__name__ in _F_STRINGS:  # what is inside, 3.11 places wrongly
+            start, end = (
+                by_bytes(node.lineno, node.col_offset),
+                by_bytes(node.end_lineno or 0, node.end_col_offset or 0),
+            )
+            yield from re.findall(r"\w+", python.code[start:end])
+        else:
+            waiting.extend(ast.iter_child_nodes(node))
 
 
 def _name_cuts(python: _Python, names: Mapping[str, str]) -> Iterator[Cut]:

@@ -6,7 +6,8 @@
         weak      one says equal, the other takes a side
         conflict  the orders take opposite sides
 
-A pair with any judgement missing is unscored: it is neither a tie nor a loss, and enters no mean. Judgements that
+A pair with any judgement missing is unscored: it is neither a tie nor a loss, and enters no mean. So is one whose
+code is the same as far as the judge is shown it (flag `cut_alike`), which is not asked about. Judgements that
 check the judge (`audit`) stand apart in the record and enter nothing else. Where it could be read how probable each
 digit was, a cell has `probabilities` and a pair its `expected` score, Σ p·s instead of s; no outcome rests on them. The
 record depends on the set of replies
@@ -16,15 +17,17 @@ only, never on their order, and swapping target and rival mirrors every number i
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 from analyze.facts.records import from_json as facts_from_json
-from analyze.judge.cells import ORDERS, Cell, Order, Probe, Rule, cells_of, is_cut, rule_of
+from analyze.judge.cells import ORDERS, Cell, Order, Probe, Rule, cells_of, is_cut, is_cut_alike, rule_of
 from analyze.judge.evidence import held_against_facts
 from analyze.judge.issues import ISSUES
 from analyze.judge.labels import DIMENSIONS
 from analyze.judge.measured import Values, values_of
 from analyze.judge.probabilities import Reading
+from analyze.judge.robin import rival_pairs
 from analyze.judge.schema import VERDICTS
 from analyze.judge.tasks import Solution, Task
 from analyze.judge.verdicts import CellFailure, Reply, Verdict
@@ -51,16 +54,18 @@ def fold_task(
     readings: Mapping[str, Reading] | None = None,
     samples: int = 1,
     audit: Sequence[Cell] = (),
+    robin: Sequence[Cell] | None = None,
 ) -> Record:
     """Return the task's record, one line of per_task.jsonl.
 
     `replies`, `instances` (which server answered) and `readings` (how sure the judge was) are keyed by cell id and may
     hold other tasks' cells too; a cell without a reply counts as failed. `facts` holds measured facts as JSON, by
     author. `max_code_chars` is what the cells were asked with, None where nothing was cut. `audit` holds the cells that
-    check the judge on this task.
+    check the judge on this task, `robin` those between its rivals: None where there is no round robin, and then no word
+    of it in the record.
     """
     instances, readings = instances or {}, readings or {}
-    judged = _judged(cells_of(task, samples=samples), replies, instances, readings)
+    judged = _judged(cells_of(task, samples=samples, max_code_chars=max_code_chars), replies, instances, readings)
     measured = {author: values_of(facts_from_json(values)) for author, values in facts.items()}
     rivals = []
     for rival in task.rivals:
@@ -86,7 +91,19 @@ def fold_task(
         "unscored": outcomes.count("unscored"),
         "score": _mean(scores) if scores else None,
         "audit": _audit(_judged(audit, replies, instances, readings)),
-    }
+    } | _robin_part(task, robin, replies, instances, max_code_chars)
+
+
+def _robin_part(
+    task: Task,
+    robin: Sequence[Cell] | None,
+    replies: Mapping[str, Reply],
+    instances: Mapping[str, str],
+    max_code_chars: int | None,
+) -> Record:
+    if robin is None:
+        return {}
+    return {"round_robin": _robin(task, _judged(robin, replies, instances, {}), max_code_chars)}
 
 
 def cell_score(digit: int, order: Order) -> float:
@@ -141,7 +158,7 @@ def _pair(task: Task, rival: Solution, judged: Sequence[_Judged]) -> tuple[Recor
     dimensions, sided = {}, {}
     if rule is not None:
         means = _RULE_SCORES[rule], _RULE_SCORES[rule]
-    elif len(target_first) + len(rival_first) == len(judged):
+    elif judged and len(target_first) + len(rival_first) == len(judged):
         means = _order_means([one.digit for one in target_first], [one.digit for one in rival_first])
         for name in DIMENSIONS:
             digits = [one.dimensions[name] for one in target_first], [one.dimensions[name] for one in rival_first]
@@ -214,6 +231,8 @@ def _flags(task: Task, rival: Solution, judged: Sequence[_Judged], max_code_char
         flags.append("contradictory")
     if judged and max_code_chars is not None and is_cut(task.target, rival, max_code_chars):
         flags.append("code_cut")
+    if not judged and rule_of(task.target, rival) is None and is_cut_alike(task.target, rival, max_code_chars):
+        flags.append("cut_alike")
     return flags
 
 
@@ -241,6 +260,19 @@ def _audit(judged: Iterable[_Judged]) -> list[Record]:
         }
         for (probe, rival), own in probes.items()
     ]
+
+
+def _robin(task: Task, judged: Sequence[_Judged], max_code_chars: int | None) -> list[Record]:
+    """Return one entry for every two rivals, its numbers from the side of the first."""
+    entries = []
+    for first, second in rival_pairs(task):
+        own = [one for one in judged if one.cell.shown == (first, second)]
+        between = replace(task, target=first, rivals=(second,))
+        pair, _ = _pair(between, second, own)
+        told = {name: pair[name] for name in ("outcome", "tie_kind", "rule", "score")}
+        told |= {"flags": _flags(between, second, own, max_code_chars), "cells": [_cell_record(one) for one in own]}
+        entries.append({"first": first.author, "second": second.author, **told})
+    return entries
 
 
 def _solution_record(solution: Solution, facts: Mapping[str, Mapping[str, Any]]) -> Record:

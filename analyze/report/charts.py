@@ -29,13 +29,17 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One row of a dot chart: an estimate with its interval, each None where there is none."""
+    """One row of a dot chart: an estimate with its interval, each None where there is none.
+
+    `side` is what may be said of it: 1 the target is better, -1 a rival is, 0 neither. An interval alone does not tell.
+    """
 
     label: str
     value: float | None
     low: float | None
     high: float | None
     text: str
+    side: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,12 +197,11 @@ def dots(
 def _whisker(row: Point, frame: _Frame, y: float) -> Iterable[Shape]:
     if row.value is None:
         return
-    ink = "axis"
+    ink = {1: "win", -1: "loss", 0: "axis"}[row.side]
     if row.low is not None and row.high is not None:
-        ink = "win" if row.low > _NO_DIFFERENCE else "loss" if row.high < _NO_DIFFERENCE else "axis"
         yield from _span(frame.x(row.low), frame.x(row.high), y, ink)
-    # A filled dot where the interval leaves the line, a hollow one where it does not: colour never says it alone.
-    yield Dot(frame.x(row.value), y, 5, ink, hollow=ink == "axis")
+    # A filled dot where a side is named, a hollow one where none is: colour never says it alone.
+    yield Dot(frame.x(row.value), y, 5, ink, hollow=not row.side)
 
 
 def gauges(rows: Sequence[Gauge], *, good: str, label: str, width: int = WIDE_PX) -> Drawing:

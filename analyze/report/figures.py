@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from analyze.judge.labels import DIMENSION_LABELS, DIMENSIONS
 from analyze.lang import Lang
 from analyze.report.charts import Bar, Gauge, Mark, Point, Pull, Twin, dots, gauges, pulls, stacked_bars, twins
-from analyze.report.findings import percent_text, score_text
+from analyze.report.findings import named_side, percent_text, score_text
 from analyze.report.judging import gate_lines, probe_lines
 from analyze.report.numbers import percent
 from analyze.report.style import NARROW_PX, WIDE_PX
@@ -113,11 +113,13 @@ def _mark(estimate: Estimate) -> Mark:
     return Mark(estimate.value, estimate.low, estimate.high)
 
 
+def _point(label: str, result: Result, estimate: Estimate, text: Callable[[Estimate], str]) -> Point:
+    side = named_side(result, estimate)
+    return Point(label, estimate.value, estimate.low, estimate.high, text(estimate), side)
+
+
 def _win_rate(summary: Summary, lang: Lang, width: int) -> Drawing:
-    rows = [
-        Point(name, row.win_rate.value, row.win_rate.low, row.win_rate.high, percent_text(row.win_rate))
-        for name, row in _rows(summary, lang)
-    ]
+    rows = [_point(name, row, row.win_rate, percent_text) for name, row in _rows(summary, lang)]
     return dots(rows, ends=_sides(lang), label=TEXTS[lang]["win_rate_label"], ticks="{:.0%}".format, width=width)
 
 
@@ -134,10 +136,7 @@ def _outcomes(summary: Summary, lang: Lang, width: int) -> Drawing:
 
 
 def _score(summary: Summary, lang: Lang, width: int) -> Drawing:
-    rows = [
-        Point(name, row.score.value, row.score.low, row.score.high, score_text(row.score))
-        for name, row in _rows(summary, lang)
-    ]
+    rows = [_point(name, row, row.score, score_text) for name, row in _rows(summary, lang)]
     return dots(rows, ends=_sides(lang), label=TEXTS[lang]["score_label"], width=width)
 
 
@@ -146,9 +145,8 @@ def _dimensions(summary: Summary, lang: Lang, width: int) -> Drawing:
     for name in DIMENSIONS:
         dimension = summary.dimensions.get(name)
         if dimension is not None:
-            estimate = dimension.overall.score
-            label = DIMENSION_LABELS[lang][name]
-            rows.append(Point(label, estimate.value, estimate.low, estimate.high, score_text(estimate)))
+            overall = dimension.overall
+            rows.append(_point(DIMENSION_LABELS[lang][name], overall, overall.score, score_text))
     return dots(rows, ends=_sides(lang), label=TEXTS[lang]["dimensions_label"], width=width)
 
 

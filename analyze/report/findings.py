@@ -60,9 +60,15 @@ def answer(summary: Summary, t: Texts) -> Answer:
     )
     if side == "equal" and _interval_side(rate):
         detail += t["gap"] + _unconfirmed(overall, t)
-    return Answer(
-        side, t[f"answer_{side}"].format(target=target_name(summary, t)), detail, _coverage_warning(summary, t)
-    )
+    return Answer(side, _headline(side, summary, t), detail, _coverage_warning(summary, t))
+
+
+def _headline(side: str, summary: Summary, t: Texts) -> str:
+    """Name the only rival, or speak of them all."""
+    target = target_name(summary, t)
+    if len(summary.rivals) == 1:
+        return t[f"answer_{side}_one"].format(target=target, rival=summary.rivals[0].author)
+    return t[f"answer_{side}"].format(target=target)
 
 
 def _side(result: Result) -> Literal["better", "worse", "equal"]:
@@ -70,11 +76,20 @@ def _side(result: Result) -> Literal["better", "worse", "equal"]:
 
     The interval alone is not enough: 4 wins on 4 tasks have one of 51 to 100 %, but come by chance in 1 of 8 runs.
     """
-    sure = result.p_value is not None and result.p_value <= _MOST_P
+    sign = named_side(result, result.win_rate)
+    return "better" if sign > 0 else "worse" if sign < 0 else "equal"
+
+
+def named_side(result: Result, drawn: Estimate) -> int:
+    """Return 1 for the target or -1 for the rival where a side may be named, in words or by colour; else 0.
+
+    `drawn` is what is looked at, the win rate or the score: its interval must leave out one half, and so must that of
+    the win rate. The test, adjusted for the number of rivals, must confirm it, and the score lie on that side.
+    """
+    sure = result.p_adjusted is not None and result.p_adjusted <= _MOST_P
     sign = _interval_side(result.win_rate)
-    if not (sure and sign and result.score.value is not None and (result.score.value - 0.5) * sign > 0):
-        return "equal"
-    return "better" if sign > 0 else "worse"
+    is_one = sign == _interval_side(drawn) and result.score.value is not None and (result.score.value - 0.5) * sign > 0
+    return sign if sure and is_one else 0
 
 
 def _interval_side(rate: Estimate) -> int:
@@ -115,6 +130,14 @@ def halo_text(summary: Summary, labels: Mapping[str, str], t: Texts) -> str | No
         if it.is_halo
     ]
     return t["halo"].format(pairs=t["list_joint"].join(pairs)) if pairs else None
+
+
+def ahead_text(result: Result, t: Texts) -> str | None:
+    """Return in how many of few tasks the target is ahead, and the exact interval of that share; None for many."""
+    if result.tests is None or not result.tests.ahead.n or not result.is_small:
+        return None
+    ahead = result.tests.ahead
+    return f"{(ahead.value or 0) * ahead.n:.0f} {t['of']} {ahead.n}{t['colon']}{percent_span(ahead)}"
 
 
 def score_text(estimate: Estimate) -> str:

@@ -8,9 +8,20 @@ from typing import TYPE_CHECKING
 from analyze._version import __version__
 from analyze.judge.labels import DIMENSION_LABELS, DIMENSIONS
 from analyze.report.certainty import certainty_lines, certainty_notes
-from analyze.report.findings import answer, halo_text, percent_text, score_text, subject, target_name
+from analyze.report.findings import ahead_text, answer, halo_text, percent_text, score_text, subject, target_name
 from analyze.report.judging import banners, check_state, flags, gate_lines, habit_lines, is_measured, probe_lines
-from analyze.report.numbers import NONE, percent, percent_span, probability, score, whole
+from analyze.report.numbers import (
+    NONE,
+    percent,
+    percent_span,
+    probability,
+    score,
+    score_span,
+    signed,
+    signed_span,
+    whole,
+)
+from analyze.report.robin import robin_view
 from analyze.report.runinfo import instance_rows, run_rows
 from analyze.report.safe import code_span, markdown
 from analyze.report.second import SecondView, disagreement_text, second_view
@@ -45,6 +56,8 @@ def _sections(material: Material) -> Iterable[Sequence[str]]:
     yield _outcomes(material)
     yield from _tests(material)
     yield from _certainty(material)
+    yield from _sensitivity(material)
+    yield from _robin(material)
     yield from _dimensions(material)
     yield from _issues(material)
     yield [f"## {t['how']}"]
@@ -130,7 +143,7 @@ def _tests(material: Material) -> Iterable[Sequence[str]]:
             name,
             probability(row.p_adjusted),
             probability(row.tests.wilcoxon if row.tests else None),
-            probability(row.tests.sign if row.tests else None),
+            _sign_test(row, t),
             t["yes"] if row.is_equal else NONE,
             score(row.tests.detectable if row.tests else None),
         )
@@ -138,6 +151,30 @@ def _tests(material: Material) -> Iterable[Sequence[str]]:
     ]
     yield [f"### {t['score_tests']}"]
     yield table((t["rival"], t["h_p_adjusted"], t["h_wilcoxon"], t["h_sign"], t["h_equal"], t["h_detectable"]), rows)
+    if any(ahead_text(row, t) for _, row in names):
+        yield [t["score_ahead"] + t["stop"]]
+
+
+def _sign_test(row: Result, t: Mapping[str, str]) -> str:
+    p_value, ahead = probability(row.tests.sign if row.tests else None), ahead_text(row, t)
+    return f"{p_value} ({ahead})" if ahead else p_value
+
+
+def _sensitivity(material: Material) -> Iterable[Sequence[str]]:
+    t, model = TEXTS[material.lang], material.summary.sensitivity
+    if model is None or model.position.low is None:
+        return
+    effects = ((t["s_position"], model.position), (t["s_length"], model.length), (t["s_comments"], model.comments))
+    equal = model.rate_at_equal_length
+    yield [f"### {t['sensitivity']}"]
+    yield [t["sensitivity_lead"]]
+    yield table(
+        ("", t["h_effect"], t["h_interval"]),
+        [
+            *((name, signed(effect.value), signed_span(effect)) for name, effect in effects),
+            (t["s_equal"], score(equal.value), t["s_no_overlap"] if equal.value is None else score_span(equal)),
+        ],
+    )
 
 
 def _certainty(material: Material) -> Iterable[Sequence[str]]:
@@ -178,6 +215,22 @@ def _outcomes(material: Material) -> list[str]:
         for name, row in names
     ]
     return table(head, rows)
+
+
+def _robin(material: Material) -> Iterable[Sequence[str]]:
+    t = TEXTS[material.lang]
+    view = robin_view(material.summary, t)
+    if view is None:
+        return
+    yield [f"## {t['robin']}"]
+    for sentence in (t["robin_lead"], *view.sentences):
+        yield [markdown(sentence, 2000)]
+    if view.standings:
+        head = (t["h_author"], t["h_strength"], t["h_interval"], t["h_tasks"])
+        yield table(head, [(code_span(author), *numbers) for author, *numbers in view.standings])
+    if view.met:
+        yield [t["robin_met"] + t["stop"]]
+        yield table(("", *map(code_span, view.authors)), [(code_span(author), *cells) for author, cells in view.met])
 
 
 def _lacking(row: Result, t: Mapping[str, str]) -> str:

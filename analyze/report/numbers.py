@@ -54,7 +54,8 @@ def number(value: float | bool | None) -> str:
 
 
 def signed(value: float | None) -> str:
-    return NONE if value is None else f"{value:+.2f}".replace("-", "−")
+    """Write a number with its sign; what rounds to nothing has a plus."""
+    return NONE if value is None else f"{round(value, 2) + 0.0:+.2f}".replace("-", "−")
 
 
 def signed_span(estimate: Estimate) -> str:

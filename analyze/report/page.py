@@ -23,6 +23,7 @@ from analyze.report import numbers
 from analyze.report.certainty import certainty_lines, certainty_notes
 from analyze.report.figures import MOST_ISSUES, MOST_RIVALS, Figure
 from analyze.report.findings import (
+    ahead_text,
     answer,
     contradictions,
     corrected_text,
@@ -35,6 +36,7 @@ from analyze.report.findings import (
 )
 from analyze.report.judging import banners, check_state, flags, gate_lines, habit_lines, is_measured, probe_lines
 from analyze.report.reading import Record
+from analyze.report.robin import robin_view
 from analyze.report.runinfo import flat, instance_rows, run_rows
 from analyze.report.second import second_view
 from analyze.report.style import CODE_STACK, FONT_STACK, css_inks, css_variables
@@ -98,6 +100,9 @@ def _verdict_parts(material: Material, t: Mapping[str, str]) -> Parts:
         "answer": answer(summary, t),
         "summary": summary,
         "most_rivals": MOST_RIVALS,
+        "robin": robin_view(summary, t),
+        "ahead": lambda result: ahead_text(result, t),
+        "any_ahead": any(ahead_text(row, t) for row in (summary.overall, *summary.rivals)),
         "differences": sorted(summary.differences, key=lambda it: (-abs(it.advantage.value or 0), it.first, it.second)),
         "most_differences": MOST_DIFFERENCES,
         "certainty": certainty_lines(summary),

@@ -15,7 +15,7 @@ from analyze.report.findings import answer, facts_per_author, subject, target_na
 from analyze.report.judging import banners, check_state, flags, gate_lines, is_measured
 from analyze.report.reading import Record
 from analyze.report.runinfo import flat, instance_rows, run_rows
-from analyze.report.tables import result_numbers, with_limits
+from analyze.report.tables import row_numbers, with_limits
 from analyze.report.texts import TEXTS
 from analyze.report.words import issue_label
 from analyze.report.workbook import Cell, Column, Kind, Sheet, workbook
@@ -98,22 +98,29 @@ def _summary_columns(t: Texts) -> list[Column]:
         Column(t["rival"]),
         *_outcome_columns(t),
         *_estimate(t["win_rate"], "share", t),
-        *_estimate(t["score"], "score", t),
-        Column(t["h_counted"].format(name=t["score"]), "whole"),
+        *_counted(t["score"], "score", t),
         Column(t["h_by_rule"], "whole"),
         *_estimate(t["h_decided"], "share", t),
         Column(t["h_coverage"], "share"),
         *(Column(t[name], "score") for name in ("h_worst", "h_best")),
         *(Column(t[name], "p") for name in ("h_p", "h_p_adjusted", "h_wilcoxon", "h_sign", "h_p_equal")),
         Column(t["h_detectable"], "score"),
+        *_counted(t["h_ahead"], "share", t),
+        *_counted(t["h_sure"], "score", t),
+        *(column for name in ("s_position", "s_length", "s_comments") for column in _estimate(t[name], "change", t)),
         Column(t["sheet_check"]),
     ]
+
+
+def _counted(title: str, kind: Kind, t: Texts) -> list[Column]:
+    """Return the columns of a value with its limits, and of how many it is."""
+    return [*_estimate(title, kind, t), Column(t["h_counted"].format(name=title), "whole")]
 
 
 def _summary_rows(summary: Summary, t: Texts, measured: bool) -> Iterator[Row]:
     state = t["check_" + check_state(summary, measured=measured)]
     for row, name in _named(summary.rivals, summary.overall, t):
-        yield [target_name(summary, t), name, *result_numbers(row), state]
+        yield [target_name(summary, t), name, *row_numbers(summary, row), state]
 
 
 def _named(rivals: Iterable[Result], overall: Result, t: Texts) -> Iterator[tuple[Result, str]]:

@@ -11,7 +11,7 @@ from analyze.report.safe import spreadsheet
 if TYPE_CHECKING:
     from analyze.stats.intervals import Estimate
     from analyze.stats.second import SecondJudge
-    from analyze.stats.summary import Result, Summary
+    from analyze.stats.summary import Result, Summary, Tests
 
 COLUMNS = (
     "target",
@@ -43,10 +43,23 @@ COLUMNS = (
     "p_sign",
     "p_equal",
     "detectable",
+    "ahead",
+    "ahead_low",
+    "ahead_high",
+    "ahead_n",
     "expected",
     "expected_low",
     "expected_high",
     "expected_n",
+    "effect_position",
+    "effect_position_low",
+    "effect_position_high",
+    "effect_length",
+    "effect_length_low",
+    "effect_length_high",
+    "effect_comments",
+    "effect_comments_low",
+    "effect_comments_high",
     "judge_check",
 )
 
@@ -81,15 +94,18 @@ def summary_csv(summary: Summary, *, measured: bool = False) -> bytes:
     writer.writerow([*COLUMNS, *second])
     for row in (*summary.rivals, summary.overall):
         names = (spreadsheet(summary.target or ""), spreadsheet(row.author))
-        numbers = [*result_numbers(row), *_expected(summary, row.author)]
         of_second = second.values() if row is summary.overall else [None] * len(second)
-        writer.writerow([*names, *map(_text, numbers), judge_check, *map(_text, of_second)])
+        writer.writerow([*names, *map(_text, row_numbers(summary, row)), judge_check, *map(_text, of_second)])
     return buffer.getvalue().encode("utf-8-sig")
 
 
-def result_numbers(row: Result) -> list[Number]:
-    """Return the numbers of a result, in the order of `COLUMNS` between its names and the judge's state."""
-    tests = row.tests
+def row_numbers(summary: Summary, row: Result) -> list[Number]:
+    """Return the numbers of a row, in the order of `COLUMNS` between its names and the judge's state."""
+    effects = _effects(summary if row is summary.overall else None)
+    return [*_result_numbers(row), *_expected(summary, row.author), *effects]
+
+
+def _result_numbers(row: Result) -> list[Number]:
     return [
         *(row.pairs, row.wins, row.ties_true, row.ties_weak, row.ties_conflict, row.losses, row.unscored),
         *with_limits(row.win_rate),
@@ -98,8 +114,25 @@ def result_numbers(row: Result) -> list[Number]:
         row.by_rule,
         *with_limits(row.decided_rate),
         *(row.coverage, *row.worst, row.p_value, row.p_adjusted),
-        *((tests.wilcoxon, tests.sign, tests.equal, tests.detectable) if tests else (None,) * 4),
+        *(_tests(row.tests) if row.tests else [None] * 8),
     ]
+
+
+def _tests(tests: Tests) -> list[Number]:
+    said = (tests.wilcoxon, tests.sign, tests.equal, tests.detectable)
+    return [*said, *with_limits(tests.ahead), tests.ahead.n]
+
+
+def _effects(summary: Summary | None) -> list[Number]:
+    """Return what order, length and comments add, which is known over all rivals only.
+
+    They are fitted: digits behind the eighth differ from one process to the next, with the place of arrays in memory.
+    """
+    model = summary.sensitivity if summary else None
+    if model is None:
+        return [None] * 9
+    found = (number for effect in (model.position, model.length, model.comments) for number in with_limits(effect))
+    return [None if number is None else round(number, 8) for number in found]
 
 
 def _second(found: SecondJudge | None) -> dict[str, Number]:

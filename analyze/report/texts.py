@@ -52,6 +52,9 @@ _EN: Final[dict[str, str]] = {
     "answer_better": "{target} does better than its rivals",
     "answer_worse": "{target} does worse than its rivals",
     "answer_equal": "No clear difference between {target} and its rivals",
+    "answer_better_one": "{target} does better than {rival}",
+    "answer_worse_one": "{target} does worse than {rival}",
+    "answer_equal_one": "No clear difference between {target} and {rival}",
     "answer_none": "Nothing could be judged, so there is no answer",
     "answer_detail": "It wins {rate} of its comparisons, 95% interval {interval}, a tie counting half: "
     "{pairs} comparisons on {tasks} tasks.",
@@ -204,10 +207,13 @@ _EN: Final[dict[str, str]] = {
     # score
     "score": "Graded score",
     "score_lead": "The mean of the five-step verdicts: 1 the target is much better, 0.5 equal, 0 the rival is much "
-    "better. Whiskers are 95% intervals; one that crosses the line shows no clear difference.",
+    "better. Whiskers are 95% intervals. A dot is filled where a side is named: the intervals of win rate and score "
+    "leave out the line, and the sign-flip test, adjusted for the number of rivals, confirms it.",
     "score_label": "Dots with 95% intervals: mean graded score of the target against each rival, line at 0.5.",
     "score_caption": "Graded score and tests. Adjusted: the sign-flip test over tasks, by Holm for the number of "
     "rivals. Equal: shown to lie within 0.05 of 0.5",
+    "score_ahead": "Below the sign test, with fewer than 30 tasks: in how many the target is ahead, of those that are "
+    "not level, and the exact interval of that share (Clopper and Pearson)",
     "score_tests": "Graded score and tests",
     "score_detectable": "So many tasks show a difference of {effect} or more with 80% power.",
     "h_p": "p",
@@ -218,11 +224,12 @@ _EN: Final[dict[str, str]] = {
     "h_detectable": "Detectable",
     "h_score": "Score",
     "yes": "yes",
-    "sensitivity": "What order and length have to do with it",
-    "sensitivity_lead": "A model of the verdicts, not a result: log-odds that being shown first, and being as much "
-    "longer as is usual here, add to a solution. 0 is no effect.",
+    "sensitivity": "What order, length and comments have to do with it",
+    "sensitivity_lead": "A model of the verdicts, not a result: log-odds that being shown first, being as much longer "
+    "as is usual here, and being as much more commented as is usual, add to a solution. 0 is no effect.",
     "s_position": "Shown first",
     "s_length": "Longer code",
+    "s_comments": "More comments",
     "s_equal": "Graded score at equal length and order, by the model",
     "s_no_overlap": "cannot be told: one side is nearly always the longer one",
     "h_effect": "Effect",
@@ -247,11 +254,38 @@ _EN: Final[dict[str, str]] = {
     "differences_lead": "By how much the target scores higher against the second than against the first on their "
     "common tasks: above 0 the first is the harder rival. The two never met; this does not rank them. "
     "Adjusted: the sign-flip test over tasks, by Holm for the number of pairs of rivals.",
+    "differences_met": "By how much the target scores higher against the second than against the first on their "
+    "common tasks: above 0 the first is the harder rival for the target. How the two did against each other stands "
+    "under round robin. Adjusted: the sign-flip test over tasks, by Holm for the number of pairs of rivals.",
     "h_first": "First",
     "h_second": "Second",
     "h_advantage": "Advantage of the first",
     "differences_rest": "The {n} largest of {all}.",
     "h_n": "n",
+    # round robin
+    "robin": "Round robin",
+    "robin_lead": "All authors against each other, on the same tasks and by the same rules; it enters no other number "
+    "here. Strength: log-odds of winning a judgement, a tie half, by Bradley and Terry; 0 is the mean of those ranked, "
+    "and 0.69 above another means winning two of three against it. Intervals by bootstrap over tasks.",
+    "robin_strengths": "Strengths, the strongest first",
+    "robin_met": "Wins, ties and losses of each row against each column",
+    "h_strength": "Strength",
+    "h_tasks": "Tasks",
+    "robin_holds": "One order fits: significant meetings are {n} of {all}, and none contradicts it (sign-flip test "
+    "over tasks, by Holm).",
+    "robin_unsure": "No meeting of two is significant (sign-flip test over tasks, by Holm for {all} meetings): nothing "
+    "here speaks for one order, or against it.",
+    "robin_contradicted": "No one order fits. Significant against the order by strength: {pairs}. Read the table of "
+    "meetings, not the ranking.",
+    "robin_beats": "{winner} beats {loser} (p\u00a0=\u00a0{p}, by Holm)",
+    "robin_first": "Being shown first adds {effect}.",
+    "robin_no_interval": "A strength has no interval where some draw of tasks leaves an author without a win, or "
+    "without a loss.",
+    "robin_left_out": "Not ranked: {reasons}.",
+    "robin_nobody": "Nobody can be ranked: {reasons}.",
+    "robin_few_tasks": "{author}, judged on {n} tasks ({least} are needed)",
+    "robin_not_connected": "{author}, who never won, or never lost, against the others",
+    "probe_robin": "Between rivals",
     # dimensions
     "dimensions": "Dimensions",
     "dimensions_lead": "The same score, asked for each aspect of the code on its own.",
@@ -380,6 +414,7 @@ _EN: Final[dict[str, str]] = {
     "rule_identical": "by rule: identical code",
     "flag_contradictory": "verdict contradicts its own dimensions",
     "flag_code_cut": "code was cut for the judge",
+    "flag_cut_alike": "both are the same as far as the judge would be shown them: not asked",
     "code_empty": "no code",
     "fact_lines": "{n} code lines",
     "fact_complexity": "complexity {mean} mean, {max} highest",
@@ -483,6 +518,9 @@ _ZH: Final[dict[str, str]] = {
     "answer_better": "{target} 优于对手",
     "answer_worse": "{target} 不如对手",
     "answer_equal": "{target} 与对手没有明确差别",
+    "answer_better_one": "{target} 优于 {rival}",
+    "answer_worse_one": "{target} 不如 {rival}",
+    "answer_equal_one": "{target} 与 {rival} 没有明确差别",
     "answer_none": "没有任何可用的判定，因此没有结论",
     "answer_detail": "在 {tasks} 个任务、{pairs} 次比较中，胜率为 {rate}，95% 区间 {interval}，平局按一半计。",
     "answer_detail_none": "计划了 {tasks} 个任务、{pairs} 次比较，没有一次在两种顺序下都得到判定。",
@@ -625,10 +663,12 @@ _ZH: Final[dict[str, str]] = {
     # 得分
     "score": "分级得分",
     "score_lead": "五级判定的均值：1 为目标好得多，0.5 为相当，0 为对手好得多。"
-    "横线是 95% 区间，跨过中线即没有明确差别。",
+    "横线是 95% 区间。实心点表示分出高下：胜率与得分的区间都不含中线，且按对手个数校正的符号翻转检验予以印证。",
     "score_label": "点与 95% 区间：目标对各对手的平均得分，参考线在 0.5。",
     "score_caption": "分级得分与检验。校正：以任务为单位的符号翻转检验，按对手个数作 Holm 校正。"
     "相当：已证明与 0.5 相差不到 0.05",
+    "score_ahead": "任务少于 30 个时，符号检验之下是：分出高下的任务中目标领先的个数，及该比例的精确区间"
+    "（Clopper 与 Pearson）",
     "score_tests": "分级得分与检验",
     "score_detectable": "这么多任务能以 80% 的把握看出 {effect} 及以上的差别。",
     "h_p": "p",
@@ -639,11 +679,12 @@ _ZH: Final[dict[str, str]] = {
     "h_detectable": "可察觉差别",
     "h_score": "得分",
     "yes": "是",
-    "sensitivity": "先后与长短的影响",
-    "sensitivity_lead": "这是对判定的建模，并非结果：排在前面、或比通常更长，使一个方案的对数胜算增加多少。"
-    "0 为没有影响。",
+    "sensitivity": "先后、长短与注释的影响",
+    "sensitivity_lead": "这是对判定的建模，并非结果：排在前面、比通常更长、或注释占比比通常更高，"
+    "使一个方案的对数胜算增加多少。0 为没有影响。",
     "s_position": "排在前面",
     "s_length": "代码更长",
+    "s_comments": "注释更多",
     "s_equal": "长短与先后相同时的分级得分（模型推算）",
     "s_no_overlap": "无法推算：几乎总是同一方更长",
     "h_effect": "影响",
@@ -665,11 +706,35 @@ _ZH: Final[dict[str, str]] = {
     "differences": "对手之间",
     "differences_lead": "在共同的任务上，目标对后者的得分比对前者高出多少：大于 0 表示前者更难对付。"
     "两者从未直接比较，不能据此排名。校正：以任务为单位的符号翻转检验，按对手的对数作 Holm 校正。",
+    "differences_met": "在共同的任务上，目标对后者的得分比对前者高出多少：大于 0 表示对目标而言前者更难对付。"
+    "两者之间的直接比较见循环赛一节。校正：以任务为单位的符号翻转检验，按对手的对数作 Holm 校正。",
     "h_first": "前者",
     "h_second": "后者",
     "h_advantage": "前者的优势",
     "differences_rest": "共 {all} 项，此处是差别最大的 {n} 项。",
     "h_n": "n",
+    # 循环赛
+    "robin": "循环赛",
+    "robin_lead": "所有作者在相同任务上按相同规则两两比较；这里的结果不计入其他任何数字。实力：单次判定获胜的对数胜算"
+    "（平局按一半计），按 Bradley 与 Terry 的模型；0 为参与排名者的均值，比另一方高 0.69 即三次中胜两次。"
+    "区间由对任务的自助抽样得出。",
+    "robin_strengths": "实力，强者在前",
+    "robin_met": "每行对每列的胜、平、负",
+    "h_strength": "实力",
+    "h_tasks": "任务数",
+    "robin_holds": "可以排成一个次序：{n} 组显著的对局都不与之矛盾（以任务为单位的符号翻转检验，"
+    "按 {all} 组对局作 Holm 校正）。",
+    "robin_unsure": "没有一组对局是显著的（以任务为单位的符号翻转检验，按 {all} 组对局作 Holm 校正）："
+    "既不能支持、也不能否定某个次序。",
+    "robin_contradicted": "排不成一个次序。与实力次序显著矛盾的有：{pairs}。请看对局表，不要看排名。",
+    "robin_beats": "{winner} 胜过 {loser}（p\u00a0=\u00a0{p}，经 Holm 校正）",
+    "robin_first": "排在前面使对数胜算增加 {effect}。",
+    "robin_no_interval": "若某次抽样使某位作者没有胜局或没有负局，则相应的实力没有区间。",
+    "robin_left_out": "未参与排名：{reasons}。",
+    "robin_nobody": "无法排名：{reasons}。",
+    "robin_few_tasks": "{author}，只在 {n} 个任务上得到判定（至少需要 {least} 个）",
+    "robin_not_connected": "{author}，对其余各方从未胜过，或从未负过",
+    "probe_robin": "对手之间",
     # 维度
     "dimensions": "分维度",
     "dimensions_lead": "同样的得分，对代码的每个方面分别询问。",
@@ -793,6 +858,7 @@ _ZH: Final[dict[str, str]] = {
     "rule_identical": "按规则：代码相同",
     "flag_contradictory": "总判定与其分维度判定矛盾",
     "flag_code_cut": "代码过长，评审时被截断",
+    "flag_cut_alike": "截断之后双方代码相同，评审看不出差别：未询问",
     "code_empty": "没有代码",
     "fact_lines": "{n} 行代码",
     "fact_complexity": "圈复杂度均值 {mean}，最高 {max}",

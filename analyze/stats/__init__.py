@@ -1,6 +1,6 @@
 """Rates, intervals, tests, agreement: arrays in, numbers out. Knows nothing of models, servers or files.
 
-intervals   mean_se, cluster_se, cluster_interval, rate_interval, wilson
+intervals   mean_se, cluster_se, cluster_interval, rate_interval, wilson, clopper_pearson
 hypotheses  sign_flip_test, wilcoxon_pratt, sign_test, tost, minimum_detectable_effect, holm, benjamini_hochberg
 agreement   cohen_kappa, gwet_ac1, krippendorff_alpha
 bootstrap   cluster_bootstrap: for what has no formula
@@ -16,6 +16,7 @@ jackknife   intervals of what is no mean, over clusters
 issues      the issues of pairs -> how often each was named for either side
 expected    pairs -> scores from the judge's own probabilities; was it as often right as it was sure?
 adjusted    pairs -> results without the judge's habits, by models and calibration
+robin       pairs and meetings of rivals -> RoundRobin: strengths of all authors, and what contradicts them
 summary     the records -> Summary: every number of a report
 """
 
@@ -31,7 +32,16 @@ from analyze.stats.hypotheses import (
     tost,
     wilcoxon_pratt,
 )
-from analyze.stats.intervals import Estimate, MeanSE, cluster_interval, cluster_se, mean_se, rate_interval, wilson
+from analyze.stats.intervals import (
+    Estimate,
+    MeanSE,
+    clopper_pearson,
+    cluster_interval,
+    cluster_se,
+    mean_se,
+    rate_interval,
+    wilson,
+)
 from analyze.stats.models import Sensitivity, Strengths, bradley_terry, length_sensitivity
 
 __all__ = [
@@ -41,6 +51,7 @@ __all__ = [
     "Strengths",
     "benjamini_hochberg",
     "bradley_terry",
+    "clopper_pearson",
     "cluster_bootstrap",
     "cluster_interval",
     "cluster_se",

@@ -1,4 +1,4 @@
-"""What results might be without the judge's habits: its errors about correctness, its taste for order and length.
+"""What results might be without the judge's habits: its errors about correctness, what moves it besides.
 
 Never the headline: both rest on more than was seen. Knows pairs; the arithmetic is in `calibration` and `models`.
 """
@@ -10,7 +10,7 @@ from collections.abc import Hashable, Sequence
 from analyze.stats.calibration import Counted, corrected_rate
 from analyze.stats.intervals import Estimate
 from analyze.stats.models import Sensitivity, length_sensitivity
-from analyze.stats.pairs import Pair, correct_side, passing_side
+from analyze.stats.pairs import Pair, comment_difference, correct_side, passing_side
 
 MOST_NUMBERS = 20_000_000
 """Of the model's design, verdicts x rivals: 160 MB. Beyond that there is no model."""
@@ -45,7 +45,7 @@ def _counted(said: Sequence[_Said], named: int) -> Counted:
 
 
 def sensitivity(pairs: Sequence[Pair]) -> Sensitivity | None:
-    """Return what order and length of code (in characters) have to do with verdicts; None without any."""
+    """Return what order, length of code (in characters) and comments have to do with verdicts; None without any."""
     verdicts = [(pair, cell) for pair in pairs if pair.is_scored for cell in pair.cells]
     rivals = [pair.author for pair, _ in verdicts]
     if not verdicts or len(verdicts) * len(set(rivals)) > MOST_NUMBERS:
@@ -56,4 +56,5 @@ def sensitivity(pairs: Sequence[Pair]) -> Sensitivity | None:
         [cell["order"] == "target_first" for _, cell in verdicts],
         [len(pair.target.get("code") or "") - len(pair.record.get("code") or "") for pair, _ in verdicts],
         [pair.cluster for pair, _ in verdicts],
+        comment_differences=[comment_difference(pair) for pair, _ in verdicts],
     )

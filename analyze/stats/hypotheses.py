@@ -67,8 +67,14 @@ def sign_test(values: Sequence[float]) -> float:
     """
     from scipy.special import bdtr  # type: ignore[import-untyped]
 
-    positive, negative = sum(value > 0 for value in values), sum(value < 0 for value in values)
+    positive, negative = sign_counts(values)
     return min(1.0, 2 * float(bdtr(min(positive, negative), positive + negative, 0.5)))
+
+
+def sign_counts(values: Sequence[float]) -> tuple[int, int]:
+    """Return how many values are positive, and how many negative; what rounding alone tells from 0 is neither."""
+    rounded = [round(value, 12) for value in values]
+    return sum(value > 0 for value in rounded), sum(value < 0 for value in rounded)
 
 
 def tost(values: Sequence[float], margin: float) -> float:

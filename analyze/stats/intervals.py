@@ -161,6 +161,26 @@ def wilson(successes: float, n: int, level: float = 0.95) -> tuple[float, float]
     return min(p, max(0.0, (centre - half) / scale)), max(p, min(1.0, (centre + half) / scale))
 
 
+def clopper_pearson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
+    """Return the exact interval of a share: what a binomial test at 1 − level does not reject, tail by tail.
+
+        low: P(X >= successes) = (1 − level)/2        high: P(X <= successes) = (1 − level)/2        X binomial(n, ·)
+
+    It holds what it promises in ever so few trials, and more: it is wider than Wilson's. Its limits are quantiles of
+    beta distributions. Source: C. J. Clopper, E. S. Pearson, Biometrika 26 (1934) 404-413. Raises UsageError unless
+    0 <= successes <= n and n > 0.
+    """
+    from scipy.special import betaincinv
+
+    if not (n > 0 and 0 <= successes <= n):
+        raise UsageError(f"{successes} successes of {n} trials are no share", cure="count at least one trial")
+
+    def low(of: int) -> float:
+        return float(betaincinv(of, n - of + 1, (1 - level) / 2)) if of else 0.0
+
+    return low(successes), 1 - low(n - successes)
+
+
 def t_quantile(probability: float, df: int) -> float:
     """Return the quantile of Student's t with `df` degrees of freedom."""
     from scipy.special import stdtrit

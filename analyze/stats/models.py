@@ -1,4 +1,4 @@
-"""Logistic models of who wins: strengths of many, and what order and length add. Knows nothing of where wins come from.
+"""Logistic models of who wins: strengths of many, and what a judge's habits add. Knows nothing of where wins come from.
 
 These are for looking behind a win rate, never in its place: a ranking of rivals that were all held against one target
 is that target's win rates again, and a rate "at equal length" is a model's guess.
@@ -57,25 +57,23 @@ def bradley_terry(wins: ArrayLike, order_effect: bool = False) -> Strengths:
             "some contestants never won, or never lost, against the others: they have no finite strength",
             cure="compare every one with more of the others, or report win rates",
         )
-    players, rows, weights = shown.shape[1], [], []
-    for second, table in enumerate(shown):
-        for i, j in np.argwhere(table):
-            row = np.zeros(players + order_effect)
-            row[i], row[j] = 1, -1
-            if order_effect:
-                row[-1] = -1 if second else 1
-            rows.append(row)
-            weights.append(table[i, j])
-    beta, _ = _logistic(np.array(rows), np.ones(len(rows)), ridge=1e-9, weights=np.array(weights))
+    players = shown.shape[1]
+    second, i, j = np.nonzero(shown)
+    rows, row = np.zeros((len(i), players + order_effect)), np.arange(len(i))
+    rows[row, i], rows[row, j] = 1, -1
+    if order_effect:
+        rows[:, -1] = 1 - 2 * second
+    beta, _ = _logistic(rows, np.ones(len(i)), ridge=1e-9, weights=shown[second, i, j])
     strengths = beta[:players] - beta[:players].mean()
     return Strengths([float(strength) for strength in strengths], float(beta[-1]) if order_effect else None)
 
 
 @dataclass(frozen=True, slots=True)
 class Sensitivity:
-    """What order and length have to do with who wins, in log-odds, and the win rate as it might be without either.
+    """What order, length and comments have to do with who wins, in log-odds, and the win rate at equal length.
 
-    `position`: what being shown first adds; `length`: what being as much longer as is usual adds. `overlap` is the
+    `position`: what being shown first adds; `length`: what being as much longer as is usual adds; `comments`: what
+    being as much more commented as is usual adds. None where every difference of the kind is the same. `overlap` is the
     share of verdicts in which the less usual side is the longer one, at most ½. `rate_at_equal_length` is None where
     that is below a tenth: then nobody has seen what it would say.
     """
@@ -84,6 +82,7 @@ class Sensitivity:
     length: Estimate
     rate_at_equal_length: Estimate
     overlap: float
+    comments: Estimate
 
 
 def length_sensitivity(
@@ -93,15 +92,20 @@ def length_sensitivity(
     length_differences: Sequence[float],
     clusters: Sequence[Hashable],
     level: float = 0.95,
+    *,
+    comment_differences: Sequence[float | None] | None = None,
 ) -> Sensitivity:
-    """Fit how verdicts depend on rival, order and length; one element a verdict in every argument.
+    """Fit how verdicts depend on rival, order, length and comments; one element a verdict in every argument.
 
-        logit P(target wins) = θ_rival + β_pos·(½ if the target was shown first, else −½) + β_len·tanh(Δ/sd(Δ))
+        logit P(target wins) = θ_rival + β_pos·(½ if the target was shown first, else −½)
+                               + β_len·tanh(Δ/sd(Δ)) + β_com·tanh(Δ'/sd(Δ'))
 
-    `scores` are the target's, 0 to 1, a tie ½; `length_differences` Δ are target less rival, in any unit. A weak ridge,
+    `scores` are the target's, 0 to 1, a tie ½; `length_differences` Δ are target less rival, in any unit, and so are
+    `comment_differences` Δ' of the share of comment. One that is not known is None and enters as 0: it says nothing
+    of comments, and `comments.n` does not count it. Without that argument there is no such term. A weak ridge,
     0.1·|coefficients|²/2, keeps what nobody ever lost finite; errors are clustered (a sandwich with C/(C − 1)), with t
     of C − 1 degrees of freedom. `rate_at_equal_length` is the mean of what the model says of the same pairs with Δ = 0
-    and neither shown first, its error by the delta method.
+    and neither shown first, their comments as they are, its error by the delta method.
 
     It is a sensitivity analysis: without shrinkage such a model missed the published length-controlled rates of 57
     models by 6.7 points in the mean, where the rates as they are miss them by 4.8.
@@ -112,37 +116,47 @@ def length_sensitivity(
     import numpy as np
 
     n = len(scores)
-    if {len(rivals), len(first), len(length_differences), len(clusters)} != {n}:
+    comments = [None] * n if comment_differences is None else comment_differences
+    if {len(rivals), len(first), len(length_differences), len(clusters), len(comments)} != {n}:
         raise UsageError("arguments of different lengths", cure="give every verdict its rival, order, length, cluster")
     if n and not (min(scores) >= 0 and max(scores) <= 1):
         raise UsageError("scores outside 0..1", cure="give the target's scores, 1 for a win")
     unknown = Estimate(None, None, None, n)
     if len(set(clusters)) < 2:
-        return Sensitivity(unknown, unknown, unknown, 0.0)
-    columns = np.array([_codes(rivals), _codes(clusters), first, length_differences, scores], dtype=float)
-    rival, group, shown_first, difference, y = columns[:, np.lexsort(columns)]  # so that order changes no digit
-    design = np.zeros((n, len(set(rivals)) + 2))
+        return Sensitivity(unknown, unknown, unknown, 0.0, unknown)
+    columns = np.array([_codes(rivals), _codes(clusters), first, length_differences, comments, scores], dtype=float)
+    columns = columns[:, np.lexsort(columns)]  # so that order changes no digit
+    rival, group, shown_first, difference, comment, y = columns
+    position, length, commented = range(-3, 0)
+    design = np.zeros((n, len(set(rivals)) + 3))
     design[np.arange(n), rival.astype(int)] = 1
-    design[:, -2] = shown_first - 0.5
-    design[:, -1] = np.tanh(difference / (difference.std() or 1.0))
+    design[:, position] = shown_first - 0.5
+    design[:, length] = _in_spreads(difference)
+    design[:, commented] = _in_spreads(comment)
     beta, hessian = _logistic(design, y, ridge=RIDGE)
     covariance = _sandwich(design, y - _expit(design @ beta), group.astype(int), hessian)
     quantile = t_quantile(0.5 + level / 2, len(set(clusters)) - 1)
 
-    def estimate(value: float, gradient: Any) -> Estimate:
+    def estimate(value: float, gradient: Any, of: int = n) -> Estimate:
         half = quantile * math.sqrt(max(0.0, float(gradient @ covariance @ gradient)))
-        return Estimate(value, value - half, value + half, n)
+        return Estimate(value, value - half, value + half, of)
+
+    def effect(column: int, of: int = n) -> Estimate:
+        if not design[:, column].any():
+            return Estimate(None, None, None, of)
+        return estimate(float(beta[column]), np.eye(len(beta))[column], of)
 
     neutral = design.copy()
-    neutral[:, -2:] = 0
+    neutral[:, [position, length]] = 0
     rates = _expit(neutral @ beta)
     overlap = float(min((difference > 0).mean(), (difference < 0).mean()) + (difference == 0).mean() / 2)
     at_equal = estimate(float(rates.mean()), (rates * (1 - rates)) @ neutral / n)
     return Sensitivity(
-        position=estimate(float(beta[-2]), np.eye(len(beta))[-2]),
-        length=estimate(float(beta[-1]), np.eye(len(beta))[-1]),
+        position=effect(position),
+        length=effect(length),
         rate_at_equal_length=at_equal if overlap >= LEAST_OVERLAP else unknown,
         overlap=overlap,
+        comments=effect(commented, int(np.isfinite(comment).sum())),
     )
 
 
@@ -153,6 +167,17 @@ def _codes(names: Sequence[Hashable]) -> list[int]:
     """Return a number for each name, the same wherever it stands."""
     known = {name: code for code, name in enumerate(sorted(set(names), key=repr))}
     return [known[name] for name in names]
+
+
+def _in_spreads(differences: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return tanh(Δ/sd(Δ)), 0 for a difference that is not known (NaN); 0 for all where they are one and the same."""
+    import numpy as np
+
+    known = np.isfinite(differences)
+    if not known.any() or np.ptp(differences[known]) == 0:
+        return np.zeros(len(differences))
+    bounded: NDArray[np.float64] = np.tanh(np.where(known, differences / differences[known].std(), 0.0))
+    return bounded
 
 
 def _logistic(

@@ -164,6 +164,25 @@ def facts_held(pair: Pair) -> list[tuple[str, float]]:
     return confirmed + [(name, 0.0) for name in record.get("contradicted") or ()]
 
 
+def comment_difference(pair: Pair) -> float | None:
+    """Return the target's share of comment less the rival's; None unless it was measured of both, as the judge saw it.
+
+    A share is of the lines that are not blank: those that hold nothing but comment or docstring. What stands behind
+    code on its line is not counted.
+    """
+    if "code_cut" in (pair.record.get("flags") or ()):
+        return None
+    target, rival = _comment_share(pair.target), _comment_share(pair.record)
+    return None if target is None or rival is None else target - rival
+
+
+def _comment_share(solution: Record) -> float | None:
+    facts = solution.get("facts") or {}
+    code, comments = facts.get("code_lines"), facts.get("comment_lines")
+    gave_up = any(limit.startswith(("size:", "worker:", "pygments:")) for limit in facts.get("limits") or ())
+    return None if gave_up or code is None or comments is None or not code + comments else comments / (code + comments)
+
+
 @lru_cache(maxsize=10_000)  # a handful of values, 400,000 times in 100,000 judgements
 def outcome_of(means: tuple[float, float]) -> tuple[Outcome, str | None]:
     """Return what two order means come to: a win needs both above one half, a loss both below; else a kind of tie."""

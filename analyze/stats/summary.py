@@ -2,6 +2,7 @@
 
     pairs of a rival, all pairs     -> Result (counts, rates, tests, bounds), overall and on each dimension
     two rivals on the same tasks    -> Difference
+    all authors among themselves    -> RoundRobin, where it was asked for
     both orders of pairs, probes    -> JudgeCheck: may these numbers be believed at all?
     the same pairs, another judge   -> SecondJudge: would it have said the same?
 
@@ -24,12 +25,13 @@ from analyze.stats.hypotheses import (
     benjamini_hochberg,
     holm,
     minimum_detectable_effect,
+    sign_counts,
     sign_flip_test,
     sign_test,
     tost,
     wilcoxon_pratt,
 )
-from analyze.stats.intervals import Estimate, mean_se, rate_interval
+from analyze.stats.intervals import Estimate, clopper_pearson, mean_se, rate_interval
 from analyze.stats.issues import IssueCount, count_issues
 from analyze.stats.models import Sensitivity
 from analyze.stats.pairs import (
@@ -52,6 +54,7 @@ from analyze.stats.pairs import (
     sorted_records,
     task_means,
 )
+from analyze.stats.robin import RoundRobin, round_robin
 from analyze.stats.second import SecondJudge, second_judge
 
 Adjustment = Callable[[Sequence[float]], list[float]]
@@ -70,10 +73,13 @@ class Tests:
     `equal` is of two one-sided tests that the score is 0.05 or more from one half: needed to call two equal, and not
     enough, see `Result.is_equal`.
     `detectable` is the smallest difference from one half that so many clusters show with 80 % power.
+    `ahead` is what the sign test is about: the share of clusters in which the target is ahead, of those (`ahead.n`)
+    that are not level, with its exact interval; None where all are level.
     """
 
     wilcoxon: float
     sign: float
+    ahead: Estimate
     equal: float
     detectable: float | None
 
@@ -217,6 +223,7 @@ class Summary:
 
     `corrected_correctness` and `sensitivity` rest on models (see `adjusted`), None where there is nothing to fit.
     `probabilities`: how sure the judge was (see `expected`), None where no server told.
+    `round_robin` is None unless rivals were judged against each other.
     """
 
     tasks: int
@@ -233,6 +240,7 @@ class Summary:
     probabilities: Probabilities | None
     check: JudgeCheck
     second: SecondJudge | None
+    round_robin: RoundRobin | None = None
 
     @property
     def coverage(self) -> float:
@@ -303,6 +311,7 @@ def summarise(records: Sequence[Record]) -> Summary:
         probabilities=probabilities(pairs, OVERALL),
         check=judge_check(pairs, audits),
         second=second_judge(audits),
+        round_robin=round_robin(records, pairs),
     )
 
 
@@ -367,11 +376,18 @@ def _headline(author: str, judged: _Judged) -> Result:
     tests = Tests(
         wilcoxon=wilcoxon_pratt(sums),
         sign=sign_test(sums),
+        ahead=_ahead(sums),
         equal=tost(values, EQUAL_WITHIN),
         detectable=minimum_detectable_effect(sd, len(values)) if sd > 0 else None,
     )
     p_value = sign_flip_test(sums)
     return replace(result, p_value=p_value, p_adjusted=p_value, tests=tests)
+
+
+def _ahead(sums: Sequence[float]) -> Estimate:
+    ahead, behind = sign_counts(sums)
+    count = ahead + behind
+    return Estimate(ahead / count, *clopper_pearson(ahead, count), count) if count else Estimate(None, None, None, 0)
 
 
 def _adjusted(results: Sequence[Result], adjust: Adjustment) -> list[Result]:

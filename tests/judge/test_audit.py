@@ -58,6 +58,13 @@ def test_a_task_that_rules_decide_whole_is_not_audited() -> None:
     assert audited_tasks([*decided, task(task_id="3")], 3) == [task(task_id="3")]
 
 
+def test_a_pair_that_is_equal_as_far_as_it_is_shown_checks_no_judge() -> None:
+    alike = task(target="the same, one end", rivals=("the same, other end",), task_id="1")
+    assert list(audit_of([alike, task(task_id="2")], 2, max_code_chars=8)) == ["2"]
+    found = [cell for n in range(20) for cell in cells("aaaab", ("aaaac", "b"), max_code_chars=4, task_id=f"{n}")]
+    assert {cell.rival.author for cell in found} == {"rival-2"}
+
+
 def test_one_rival_is_drawn_of_those_that_no_rule_decides() -> None:
     drawn = {cell.rival.author for n in range(40) for cell in cells(rivals=(A, B, B + "#", ""), task_id=f"{n}")}
     assert drawn == {"rival-1", "rival-2", "rival-3"}  # rival-1 is identical: it is the control of equals

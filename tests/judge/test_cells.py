@@ -65,6 +65,22 @@ def test_only_pairs_that_no_rule_decides_are_asked(target: str, rival: str, rule
     assert len(cells_of(pair)) == (2 if rule is None else 0)
 
 
+@pytest.mark.parametrize(
+    ("target", "rival", "is_asked"),
+    [
+        ("same text, one end", "same text, other end", False),
+        ("same text,", "same text, and more", False),
+        ("same text, \n", "same text,\n\n  more", False),
+        ("same text", "same text!", True),  # neither is cut
+        ("same text, one end", "some text, other end", True),
+    ],
+)
+def test_what_differs_only_beyond_the_cut_is_not_asked(target: str, rival: str, is_asked: bool) -> None:
+    pair = task(target=target, rivals=(rival,))
+    assert len(cells_of(pair, max_code_chars=10)) == (2 if is_asked else 0)
+    assert len(cells_of(pair)) == 2
+
+
 def test_a_cell_always_renders_the_same_bytes() -> None:
     first, again = (orjson.dumps(body(cells_of(task())[0])) for _ in range(2))
     assert first == again

@@ -86,6 +86,11 @@ def test_in_an_unknown_language_nothing_is_edited(language: str) -> None:
         ("def f(n):\n    total = 0\n    for i in range(n):\n        total += i\n    return total\n",
          "def f(n):\n    v1 = 0\n    for v2 in range(n):\n        v1 += v2\n    return v1\n"),
         ("def f(s):\n    é, 名 = s; return [名 for x in é]\n", "def f(s):\n    v1, v2 = s; return [v2 for v3 in v1]\n"),
+        ("def f(v1):\n    x = 1\n    return f'é {v1} v2 {v1!r}' f'{v1:>{v1}}', x\n",
+         "def f(v1):\n    v2 = 1\n    return f'é {v1} v2 {v1!r}' f'{v1:>{v1}}', v2\n"),
+        ("def f():\n    x = 1\n    return f'{v1}', x\n", "def f():\n    v2 = 1\n    return f'{v1}', v2\n"),
+        ("def f(a):\n    x = 1\n    return f'vars of {a}', x\n",
+         "def f(a):\n    v1 = 1\n    return f'vars of {a}', v1\n"),
         ("def f():\n    v1 = 1\n    x = v1\n    return x\n", "def f():\n    v3 = 1\n    v2 = v3\n    return v2\n"),
     ],
 )  # fmt: skip
@@ -117,6 +122,8 @@ def behaviour(code: str) -> object:
         "def f():\n    global x\n    x = 1\n",
         "def f():\n    x = 1\n    return locals()\n",
         "def f():\n    x = 1\n    return f'{x}'\n",  # Python 3.11 does not say where it stands
+        "def f():\n    x = 1\n    return f'{1!x}'\n".replace("x", "r"),  # a conversion, to Python 3.12 a name
+        "def f():\n    x = 1\n    return f'{locals()}'\n",
         "def f():\n    x = 1\n    return '{x}'.format(x=x)\n",
         "def f():\n    # x is one\n    x = 1\n    return x\n",  # the comment would be wrong
         "from m import *\ndef f():\n    x = 1\n    return x\n",

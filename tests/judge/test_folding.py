@@ -27,7 +27,7 @@ FAILED = CellFailure("truncated", "cut")
 
 def fold_pair(first: Reply, second: Reply, **options: Any) -> dict[str, Any]:
     """Fold a task of one rival from its replies, target first and rival first."""
-    pair = task()
+    pair = task(rivals=("give 2",))
     replies = dict(zip([cell.id for cell in cells_of(pair)], (first, second), strict=True))
     record = fold_task(pair, replies, {}, **options)["rivals"][0]
     assert isinstance(record, dict)
@@ -268,6 +268,17 @@ def test_swapping_target_and_rival_mirrors_the_expected_score(
 
 AUDITED = task(target="def a(x):\n    y = x\n    return y\n", rivals=("def b(x):\n    # b\n    z = x\n    return z\n",))
 WITHOUT_AUDIT = {"target", "rivals", "wins", "ties", "losses", "unscored", "score"}
+
+
+def test_a_pair_that_is_equal_as_far_as_it_is_shown_is_unscored_and_says_why() -> None:
+    """A tie would claim that they are equal; nobody has looked."""
+    three = task(target="same, one end", rivals=("same, other", "same, one end\n"))
+    record = fold_task(three, {}, {}, max_code_chars=5)
+    cut, copy = record["rivals"]
+    assert (cut["outcome"], cut["score"], cut["rule"], cut["cells"]) == ("unscored", None, None, [])
+    assert cut["flags"] == ["cut_alike"] and cut["dimensions"] == {}
+    assert (copy["outcome"], copy["rule"], copy["flags"]) == ("tie", "identical", [])
+    assert (record["unscored"], record["score"]) == (1, 0.5)
 
 
 PROBES = audit_cells(AUDITED, max_code_chars=1000)

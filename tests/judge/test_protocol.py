@@ -15,6 +15,7 @@ from analyze.errors import ConstraintIgnoredError, UsageError
 from analyze.facts import Facts
 from analyze.judge.audit import CLAIMS, COMMANDS, TWINS
 from analyze.judge.tasks import Task
+from analyze.per_task import MAX_CODE_CHARS
 from analyze.pipeline import DEMO_AUDIT_TASKS, Artefacts
 from analyze.runs.journal import read_outcomes
 from analyze.tiny_model import DEMO_MODEL_NAME
@@ -199,6 +200,78 @@ def test_a_number_of_audited_tasks_that_is_none_is_wrong_use(run: Run, wrong: st
 def test_the_manifest_names_the_authors_that_are_the_judges_kin(run: Run) -> None:
     run(model="Qwen/Qwen3-8B", audit_tasks=0)
     assert run.manifest["same_family"] == ["SECRET-TARGET-qwen"]
+
+
+def test_a_pair_that_is_equal_as_far_as_the_judge_sees_is_not_asked_and_no_failure(run: Run) -> None:
+    long, task = "x = 1\n" * MAX_CODE_CHARS, a_task(0)
+    task["target"]["code"], task["rivals"][0]["code"] = long, long + "y = 2\n"
+    task["rivals"] = task["rivals"][:1]
+    run.write(task, a_task(1))
+    assert run(audit_tasks=0).exit_code == 0
+    assert len(run.bodies) == PLAIN and run.lines("failed.jsonl") == []
+    pair = run.lines("per_task.jsonl")[0]["rivals"][0]
+    assert (pair["outcome"], pair["flags"]) == ("unscored", ["cut_alike"])
+    run_pipeline(run.input, run.out.parent / "measured", engine="measured", lang="en")
+    measured = json.loads((run.out.parent / "measured" / "per_task.jsonl").read_text().splitlines()[0])
+    assert measured["rivals"][0]["flags"] == [] and len(measured["rivals"][0]["cells"]) == PLAIN
+
+
+def three_rivals(number: int) -> dict[str, Any]:
+    """Return a task with three rivals, of which every two need a judge."""
+    task = a_task(number)
+    for index, rival in enumerate(task["rivals"][1:]):
+        rival["code"] = f"def f(x):\n    return {number} + x + {index}\n"
+    return task
+
+
+def test_a_round_robin_added_to_a_finished_run_asks_only_what_it_needs_more(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run.write(three_rivals(0), three_rivals(1))
+    run(audit_tasks=0)
+    plain, before = (run.out / "per_task.jsonl").read_bytes(), len(run.bodies)
+    assert before == 2 * 3 * PLAIN and b"round_robin" not in plain
+    capsys.readouterr()
+
+    assert run(audit_tasks=0, round_robin=True).exit_code == 0
+    assert len(run.bodies) - before == 2 * 3 * 2
+    assert "12 of the 24 judgements are for that" in capsys.readouterr().out
+    for body in run.bodies:
+        assert "SECRET" not in json.dumps(body)
+    for task, line in zip(run.lines("per_task.jsonl"), plain.splitlines(), strict=True):
+        met = [(entry["first"], entry["second"]) for entry in task.pop("round_robin")]
+        assert met == [
+            ("SECRET-COPY", "SECRET-EMPTY"),
+            ("SECRET-COPY", "SECRET-RIVAL"),
+            ("SECRET-EMPTY", "SECRET-RIVAL"),
+        ]
+        assert task == json.loads(line)
+
+    run(audit_tasks=0, round_robin=True)
+    run(audit_tasks=0)
+    assert len(run.bodies) == before + 12 and (run.out / "per_task.jsonl").read_bytes() == plain
+
+
+def test_a_failed_meeting_of_rivals_is_listed_with_both_and_costs_the_target_nothing(run: Run) -> None:
+    run.write(three_rivals(0))
+    two = {rival["code"] for rival in three_rivals(0)["rivals"][:2]}
+
+    def but_between(body: Body) -> Any:
+        return chat_reply("", "length") if set(shown(body)) == two else reply_text(4)
+
+    assert run(but_between, audit_tasks=0, round_robin=True).exit_code == 1
+    (task,) = run.lines("per_task.jsonl")
+    assert task["unscored"] == 0
+    assert [it["outcome"] for it in task["round_robin"]].count("unscored") == 1
+    told = [(it["rival"], it["against"], it["probe"]) for it in run.lines("failed.jsonl")]
+    assert told == [("SECRET-RIVAL", "SECRET-COPY", "robin")] * 2
+
+
+def test_the_measured_judge_plays_a_round_robin_too(run: Run) -> None:
+    run.write(three_rivals(0))
+    run_pipeline(run.input, run.out, engine="measured", lang="zh", round_robin=True)
+    (task,) = run.lines("per_task.jsonl")
+    assert [len(entry["cells"]) for entry in task["round_robin"]] == [2, 2, 2]
 
 
 # --- replies that are none ---

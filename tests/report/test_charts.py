@@ -83,10 +83,11 @@ def test_what_an_edit_moves_toward_its_side_stands_above_what_it_moves_away():
     assert toward.x > away.x and toward.y + 10 < away.y
 
 
-def test_a_whisker_that_crosses_the_line_is_hollow_and_takes_no_side():
-    drawn = dots([Point("a", 0.6, 0.4, 0.8, ""), Point("b", 0.8, 0.7, 0.9, "")], ends=("", ""), label="")
+def test_a_dot_is_filled_and_coloured_for_a_named_side_whatever_its_interval():
+    points = [Point("a", 0.6, 0.55, 0.8, ""), Point("b", 0.8, 0.7, 0.9, "", 1), Point("c", 0.2, 0.1, 0.3, "", -1)]
+    drawn = dots(points, ends=("", ""), label="")
     marks = [(dot.ink, dot.hollow) for dot in drawn.shapes if isinstance(dot, Dot)]
-    assert marks == [("axis", True), ("win", False)]
+    assert marks == [("axis", True), ("win", False), ("loss", False)]
 
 
 def test_an_estimate_that_is_not_there_has_a_row_and_no_mark():

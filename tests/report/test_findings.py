@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from analyze.judge.labels import DIMENSION_LABELS
+from analyze.lang import LANGS, Lang
+from analyze.report.figures import figures
 from analyze.report.findings import (
     answer,
     contradictions,
@@ -18,6 +20,7 @@ from analyze.report.findings import (
     halo_text,
     phrases,
 )
+from analyze.report.svg import Dot
 from analyze.report.texts import TEXTS
 from analyze.stats.summary import summarise
 from tests.report import factory
@@ -55,7 +58,7 @@ def test_the_answer_takes_a_side_only_where_the_interval_does(values: list[float
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_four_of_four_tasks_name_no_side_and_say_why(value: float):
     said = answer(summarise(judged([value] * 4)), EN)
-    assert (said.side, said.headline) == ("equal", "No clear difference between model-a and its rivals")
+    assert (said.side, said.headline) == ("equal", "No clear difference between model-a and model-b")
     assert "4 tasks are too few to name a side" in said.detail and said.detail.endswith("p\u00a0=\u00a00.125.")
 
 
@@ -70,11 +73,49 @@ def test_a_side_that_the_test_of_the_score_does_not_confirm_is_not_named():
     assert said.detail.endswith("does not confirm a side: graded score 0.60, p\u00a0=\u00a00.218.")
 
 
+def dots_of(name: str, values: list[float], rivals: int = 1) -> list[tuple[str, bool]]:
+    """Return ink and hollowness of each dot of a chart of a run judged like this against so many rivals."""
+    tasks = judged(values)
+    for task in tasks:
+        task["rivals"] = [{**task["rivals"][0], "author": f"model-{n}"} for n in range(rivals)]
+    [figure] = [it for it in figures(summarise(tasks), "en") if it.name == name]
+    return [(shape.ink, shape.hollow) for shape in figure.wide.shapes if isinstance(shape, Dot)]
+
+
+@pytest.mark.parametrize("name", ["win_rate", "score"])
+def test_charts_name_a_side_only_where_the_answer_does(name: str):
+    few, unsure = [1.0] * 4, [0.75] * 16 + [0.0] * 4  # intervals leave out one half, the test does not confirm it
+    assert {answer(summarise(judged(values)), EN).side for values in (few, unsure)} == {"equal"}
+    assert dots_of(name, few) == dots_of(name, unsure) == [("axis", True)]
+    assert dots_of(name, [1.0] * 6) == [("win", False)] and dots_of(name, [0.0] * 6) == [("loss", False)]
+
+
+def test_a_dimension_of_four_tasks_names_no_side():
+    assert set(dots_of("dimensions", [1.0] * 4)) == {("axis", True)}
+
+
+def test_a_rivals_dot_names_a_side_only_where_the_test_adjusted_for_all_rivals_does():
+    overall, *rivals = dots_of("win_rate", [1.0] * 6, rivals=4)  # p = 2/2⁶ for each, 8/2⁶ by Holm
+    assert overall == ("win", False) and set(rivals) == {("axis", True)}
+
+
 def test_the_answer_names_rate_interval_and_what_it_rests_on():
     said = answer(summarise(judged([1.0] * 15 + [0.0] * 5)), EN)
-    assert said.headline == "model-a does better than its rivals"
+    assert said.headline == "model-a does better than model-b"
     assert said.detail.startswith("It wins 75% of its comparisons, 95% interval ")
     assert said.detail.endswith("20 comparisons on 20 tasks.")
+
+
+@pytest.mark.parametrize("lang", LANGS)
+@pytest.mark.parametrize(("value", "side"), [(1.0, "better"), (0.0, "worse"), (0.5, "equal")])
+def test_one_rival_is_named_and_several_are_spoken_of_together(lang: Lang, value: float, side: str):
+    tasks, t = judged([value] * 8), TEXTS[lang]
+    one = answer(summarise(tasks), t).headline
+    for task in tasks:
+        task["rivals"].append({**task["rivals"][0], "author": "model-c"})
+    several = answer(summarise(tasks), t).headline
+    assert several == t[f"answer_{side}"].format(target="model-a")
+    assert "model-b" in one and one == t[f"answer_{side}_one"].format(target="model-a", rival="model-b")
 
 
 def test_too_little_judged_is_said_with_its_bounds():

@@ -17,6 +17,7 @@ from analyze.errors import InputError, UsageError
 from analyze.lang import LANGS, Lang
 from analyze.report import build_pages, build_pictures, build_report, fonts
 from analyze.report.texts import TEXTS
+from analyze.stats import clopper_pearson
 from tests.report import factory
 
 CHARTS = ("check", "probes", "win_rate", "outcomes", "score", "dimensions", "issues")
@@ -176,6 +177,40 @@ def test_the_csv_has_a_row_per_rival_and_one_over_all(run: Path):
     outcomes = ("wins", "ties_true", "ties_weak", "ties_conflict", "losses", "unscored")
     assert sum(int(overall[name]) for name in outcomes) == int(overall["pairs"]) == 96
     assert 0 < float(overall["win_rate_low"]) < float(overall["win_rate"]) < float(overall["win_rate_high"]) < 1
+
+
+@pytest.mark.parametrize("lang", LANGS)
+def test_with_few_tasks_the_sign_test_has_its_exact_interval_everywhere(tmp_path: Path, lang: Lang):
+    folder = factory.run_of(tmp_path / "run", count=8)
+    build_pages(folder, lang=lang)
+    t, page, text = TEXTS[lang], page_of(folder), (folder / "report.md").read_text(encoding="utf-8")
+    assert t["score_ahead"] in page and t["score_ahead"] in text
+    for row in csv.DictReader((folder / "summary.csv").read_text(encoding="utf-8-sig").splitlines()):
+        share, low, high, n = (float(row[f"ahead{end}"]) for end in ("", "_low", "_high", "_n"))
+        ahead = round(share * n)
+        assert (low, high) == pytest.approx(clopper_pearson(ahead, int(n)), abs=1e-6)
+        said = f"{ahead} {t['of']} {n:.0f}{t['colon']}{100 * low:.0f}–{100 * high:.0f}%"
+        assert f'<span class="why">{said}</span>' in page and f"({said})" in text
+
+
+def test_with_many_tasks_the_exact_interval_is_in_the_csv_alone(tmp_path: Path):
+    folder = factory.run_of(tmp_path / "run", count=40)
+    build_pages(folder, lang="en")
+    *_, overall = csv.DictReader((folder / "summary.csv").read_text(encoding="utf-8-sig").splitlines())
+    assert overall["ahead_low"] and TEXTS["en"]["score_ahead"] not in page_of(folder)
+
+
+@pytest.mark.parametrize("lang", LANGS)
+def test_what_order_length_and_comments_add_is_on_the_page_in_the_markdown_and_in_the_csv(tmp_path: Path, lang: Lang):
+    folder = factory.run_of(tmp_path / "run", count=8)
+    build_pages(folder, lang=lang)
+    t, page, text = TEXTS[lang], page_of(folder), (folder / "report.md").read_text(encoding="utf-8")
+    *rivals, overall = csv.DictReader((folder / "summary.csv").read_text(encoding="utf-8-sig").splitlines())
+    for key, column in (("s_position", "position"), ("s_length", "length"), ("s_comments", "comments")):
+        value = f"{float(overall[f'effect_{column}']):+.2f}".replace("-", "−")
+        assert f'{t[key]}</th><td class="num"><b>{value}</b>' in page
+        assert f"| {t[key]} | {value} | " in text
+        assert {row[f"effect_{column}"] for row in rivals} == {""}
 
 
 def test_differences_between_rivals_have_a_p_adjusted_for_their_number(run: Path):

@@ -31,6 +31,7 @@ NAMES = {
     "cjk",
 }
 NAMES |= {"Wilcoxon", "Krippendorff", "Benjamini", "Hochberg", "Gwet", "AC1", "SHA"}
+NAMES |= {"Clopper", "Pearson", "Bradley", "Terry"}
 NAMES |= {"p", "Holm", "pip", "zhplot", "FONT", "PATH", "AUDIT", "TASKS", "zh", "CN", "analyze", "report"}
 
 

@@ -13,7 +13,7 @@ from scipy.stats import binomtest, sem
 from scipy.stats import t as student_t
 
 from analyze.errors import UsageError
-from analyze.stats import cluster_interval, cluster_se, mean_se, rate_interval, wilson
+from analyze.stats import clopper_pearson, cluster_interval, cluster_se, mean_se, rate_interval, wilson
 from analyze.stats.intervals import rate_limits
 
 shares = st.floats(0, 1, allow_subnormal=False)
@@ -81,6 +81,22 @@ def test_yes_or_no_by_whole_clusters_has_wilsons_interval(clusters: int, wins: i
 def test_wilsons_interval_is_scipys(counted: tuple[int, int]) -> None:
     theirs = binomtest(*counted).proportion_ci(method="wilson")
     assert wilson(*counted) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
+
+
+@given(st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.sampled_from([0.9, 0.95]))
+def test_clopper_and_pearsons_interval_is_scipys_exact_one(counted: tuple[int, int], level: float) -> None:
+    theirs = binomtest(*counted).proportion_ci(confidence_level=level, method="exact")
+    assert clopper_pearson(*counted, level) == pytest.approx((theirs.low, theirs.high), abs=1e-9)
+
+
+def test_clopper_and_pearsons_interval_matches_its_published_examples() -> None:
+    low, high = clopper_pearson(81, 263)  # R. G. Newcombe, Stat. Med. 17 (1998) 857-872, table I
+    assert (round(low, 4), round(high, 4)) == (0.2527, 0.3676)
+    assert [round(limit, 4) for limit in clopper_pearson(0, 20)] == [0.0, 0.1684]
+    assert clopper_pearson(5, 5) == (pytest.approx(0.025 ** (1 / 5)), 1.0)
+    for successes, n in ((1, 0), (-1, 5), (6, 5)):
+        with pytest.raises(UsageError):
+            clopper_pearson(successes, n)
 
 
 @given(st.lists(shares, min_size=2, max_size=30))

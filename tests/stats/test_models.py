@@ -41,6 +41,11 @@ class Verdicts(NamedTuple):
     first: list[bool]
     differences: list[float]
     tasks: list[int]
+    comments: list[float | None]
+
+    @property
+    def without_comments(self) -> tuple[list[float], list[str], list[bool], list[float], list[int]]:
+        return self.scores, self.rivals, self.first, self.differences, self.tasks
 
     def permuted(self, order: list[int]) -> Verdicts:
         return Verdicts(*([column[i] for i in order] for column in self))
@@ -52,28 +57,41 @@ class Verdicts(NamedTuple):
             [not first for first in self.first],
             [-difference for difference in self.differences],
             self.tasks,
+            [None if difference is None else -difference for difference in self.comments],
         )
 
 
-def verdicts(*, position: float = 0.0, length: float = 0.0, longer: float = 0.0, tasks: int = 200) -> Verdicts:
-    """Draw verdicts of a target that is as good as its rivals, longer by so many standard deviations."""
+def fitted(drawn: Verdicts) -> Sensitivity:
+    return length_sensitivity(*drawn.without_comments, comment_differences=drawn.comments)
+
+
+def verdicts(
+    *, position: float = 0.0, length: float = 0.0, longer: float = 0.0, comments: float = 0.0, tasks: int = 200
+) -> Verdicts:
+    """Draw verdicts of a target that is as good as its rivals, longer by so many standard deviations.
+
+    What is longer has more comments too, though not always.
+    """
     draw = random.Random(4)
-    drawn = Verdicts([], [], [], [], [])
+    drawn = Verdicts([], [], [], [], [], [])
     for task in range(tasks):
         for rival in ("a", "b", "c"):
             difference = draw.gauss(longer, 1)
+            commented = draw.gauss(0.6 * difference, 0.8)
             for first in (True, False):
                 lean = position * (0.5 if first else -0.5) + length * math.tanh(difference)
+                lean += comments * math.tanh(commented)
                 drawn.scores.append(float(draw.random() < 1 / (1 + math.exp(-lean))))
                 drawn.rivals.append(rival)
                 drawn.first.append(first)
                 drawn.differences.append(difference)
                 drawn.tasks.append(task)
+                drawn.comments.append(commented / 10)
     return drawn
 
 
 def numbers(sensitivity: Sensitivity) -> list[float | None]:
-    found = (sensitivity.position, sensitivity.length, sensitivity.rate_at_equal_length)
+    found = (sensitivity.position, sensitivity.length, sensitivity.comments, sensitivity.rate_at_equal_length)
     return [number for estimate in found for number in (estimate.value, estimate.low, estimate.high)]
 
 
@@ -111,7 +129,7 @@ def test_who_never_lost_has_no_finite_strength() -> None:
 
 
 def test_what_order_and_length_do_is_found() -> None:
-    found = length_sensitivity(*verdicts(position=0.8, length=1.2))
+    found = length_sensitivity(*verdicts(position=0.8, length=1.2).without_comments)
     for estimate, truth in ((found.position, 0.8), (found.length, 1.2), (found.rate_at_equal_length, 0.5)):
         assert estimate.low is not None and estimate.high is not None
         assert estimate.low <= truth <= estimate.high
@@ -122,41 +140,63 @@ def test_what_order_and_length_do_is_found() -> None:
 
 def test_a_rate_at_equal_length_takes_away_what_length_gave() -> None:
     drawn = verdicts(length=1.5, longer=0.8)
-    found = length_sensitivity(*drawn)
+    found = fitted(drawn)
     assert sum(drawn.scores) / len(drawn.scores) > 0.6
     assert found.rate_at_equal_length.value == pytest.approx(0.5, abs=0.08)
 
 
 def test_where_the_target_is_always_longer_nothing_is_said_of_equal_length() -> None:
-    found = length_sensitivity(*verdicts(longer=3))
+    found = fitted(verdicts(longer=3))
     assert found.overlap < 0.05
     assert found.rate_at_equal_length.value is None and found.position.value is not None
 
 
 def test_a_target_that_never_loses_has_finite_effects() -> None:
     drawn = verdicts(tasks=15)
-    found = length_sensitivity(*drawn._replace(scores=[1.0] * len(drawn.scores)))
+    found = fitted(drawn._replace(scores=[1.0] * len(drawn.scores)))
     assert found.position.value == pytest.approx(0, abs=0.3)
     assert found.rate_at_equal_length.value is not None and found.rate_at_equal_length.value > 0.9
 
 
-def test_the_order_of_verdicts_changes_no_digit_and_swapped_sides_mirror() -> None:
+def test_what_comments_do_is_told_apart_from_what_length_does() -> None:
+    drawn = verdicts(position=0.5, comments=1.2)
+    alone, both = length_sensitivity(*drawn.without_comments), fitted(drawn)
+    assert alone.length.low is not None and alone.length.low > 0  # what is longer has more comments
+    assert both.comments.low is not None and both.comments.high is not None
+    assert 0 < both.comments.low <= 1.2 <= both.comments.high
+    assert both.length.low is not None and both.length.low < 0
+
+
+def test_comments_that_nobody_measured_or_that_never_differ_have_no_effect_and_change_nothing() -> None:
     drawn = verdicts(position=0.5, length=0.5, tasks=40)
-    found = length_sensitivity(*drawn)
+    alone = length_sensitivity(*drawn.without_comments)
+    assert (alone.comments.value, alone.comments.low, alone.comments.n) == (None, None, 0)
+    for comments, n in (([None] * len(drawn.scores), 0), ([0.0] * len(drawn.scores), 240)):
+        found = fitted(drawn._replace(comments=comments))
+        assert (found.comments.value, found.comments.n) == (None, n)
+        assert (found.position, found.length) == (alone.position, alone.length)
+    some = fitted(drawn._replace(comments=[None, 0.2, None, -0.1] * 60))
+    assert some.comments.value is not None and some.comments.n == 120
+
+
+def test_the_order_of_verdicts_changes_no_digit_and_swapped_sides_mirror() -> None:
+    drawn = verdicts(position=0.5, length=0.5, comments=0.5, tasks=40)
+    drawn.comments[:10] = [None] * 10
+    found = fitted(drawn)
     order = list(range(len(drawn.scores)))
     random.Random(1).shuffle(order)
-    assert length_sensitivity(*drawn.permuted(order)) == found
-    mirrored = length_sensitivity(*drawn.mirrored())
-    assert numbers(mirrored)[:6] == pytest.approx(numbers(found)[:6])
+    assert fitted(drawn.permuted(order)) == found
+    mirrored = fitted(drawn.mirrored())
+    assert numbers(mirrored)[:9] == pytest.approx(numbers(found)[:9])
     equal, other = found.rate_at_equal_length, mirrored.rate_at_equal_length
     assert equal.value is not None and other.value == pytest.approx(1 - equal.value)
 
 
 def test_one_task_shows_no_effect_of_anything() -> None:
     drawn = verdicts(tasks=1)
-    assert numbers(length_sensitivity(*drawn)) == [None] * 9
-    assert numbers(length_sensitivity([], [], [], [], [])) == [None] * 9
+    assert numbers(fitted(drawn)) == [None] * 12
+    assert numbers(length_sensitivity([], [], [], [], [])) == [None] * 12
     with pytest.raises(UsageError):
         length_sensitivity(drawn.scores, [], [], [], [])
     with pytest.raises(UsageError):
-        length_sensitivity(*drawn._replace(scores=[2.0] * len(drawn.scores)))
+        fitted(drawn._replace(scores=[2.0] * len(drawn.scores)))

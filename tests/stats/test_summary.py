@@ -17,10 +17,11 @@ from analyze.judge.cells import cells_of
 from analyze.judge.folding import fold_task
 from analyze.judge.tasks import Solution, Task
 from analyze.judge.verdicts import CellFailure, Reply
-from analyze.stats import Estimate, benjamini_hochberg
+from analyze.stats import Estimate, benjamini_hochberg, clopper_pearson
 from analyze.stats.issues import IssueCount, count_issues
+from analyze.stats.pairs import comment_difference, pairs_of
 from analyze.stats.summary import Result, Summary, summarise
-from tests.judge.factory import task, verdict
+from tests.judge.factory import facts_json, task, verdict
 
 FAILED = CellFailure("timeout", "no answer")
 
@@ -120,6 +121,22 @@ def test_pairs_decided_by_rule_are_counted_apart_and_have_no_dimensions() -> Non
     summary = summarise([record("a", WIN), empty])
     assert (summary.overall.losses, summary.overall.by_rule) == (1, 1)
     assert {dimension.overall.pairs for dimension in summary.dimensions.values()} == {1}
+
+
+def test_the_sign_test_has_the_exact_interval_of_the_clusters_in_which_the_target_is_ahead() -> None:
+    summary = summarise([record(str(n), [WIN, WIN, WIN, LOSS, TRUE][n % 5]) for n in range(10)])
+    tests = summary.overall.tests
+    assert summary.overall.is_small and tests
+    assert tests.ahead == Estimate(6 / 8, *clopper_pearson(6, 8), 8)
+    assert tests.sign == pytest.approx(2 * (1 + 8 + 28) / 2**8)
+    level = summarise([record(str(n), TRUE) for n in range(3)]).overall.tests
+    assert level and level.ahead == Estimate(None, None, None, 0)
+
+
+def test_tasks_of_a_group_whose_thirds_cancel_out_are_level() -> None:
+    thirds = [record("a", WIN, LOSS, LOSS, group_id="g"), record("b", WIN, WIN, LOSS, group_id="g")]
+    tests = summarise([*thirds, record("c", WIN)]).overall.tests
+    assert tests and tests.ahead.n == 1 and tests.sign == 1
 
 
 def test_equality_is_shown_by_many_tasks_and_never_by_a_missing_difference() -> None:
@@ -286,6 +303,34 @@ def test_a_judge_that_likes_what_is_longer_or_first_is_seen_through() -> None:
     assert first.position.low > 1 and first.length.value == pytest.approx(0, abs=1e-6)
 
 
+def test_a_judge_that_likes_comments_is_seen_through() -> None:
+    def with_facts(solution: dict[str, Any], comments: int, **more: Any) -> None:
+        solution["facts"] = facts_json(code_lines=10, comment_lines=comments, **more)
+
+    def run(**more: Any) -> Any:
+        records = [record(str(n), [WIN, LOSS][n % 2]) for n in range(40)]
+        for n, one in enumerate(records):
+            with_facts(one["target"], 10)
+            with_facts(one["rivals"][0], [0, 30][n % 2], **more)
+        return summarise(records).sensitivity
+
+    found = run()
+    assert found.comments.low > 1 and found.comments.n == 80
+    assert (found.length.value, found.position.value) == (None, pytest.approx(0, abs=1e-6))
+    for limit in ("size: over 200 kB, only lines are counted", "pygments: killed", "worker: killed"):
+        assert run(limits=(limit,)).comments.value is None
+
+
+def test_the_comments_of_code_that_the_judge_saw_in_part_are_not_known() -> None:
+    one = record("a", WIN)
+    for solution in (one["target"], one["rivals"][0]):
+        solution["facts"] = facts_json(code_lines=10, comment_lines=5)
+    [pair] = pairs_of(one)
+    assert comment_difference(pair) == 0
+    one["rivals"][0]["flags"] = ["code_cut"]
+    assert comment_difference(pair) is None
+
+
 def test_a_task_with_many_rivals_weighs_as_much_as_one_with_few_in_the_overall_score() -> None:
     summary = summarise([record("a", WIN, WIN, WIN), record("b", LOSS)])
     assert summary.overall.score.value == 0.5
@@ -412,6 +457,7 @@ def _assert_mirrored(a: Summary, b: Summary) -> None:
     if a.sensitivity and b.sensitivity:
         _assert_same(a.sensitivity.position, b.sensitivity.position)
         _assert_same(a.sensitivity.length, b.sensitivity.length)
+        _assert_same(a.sensitivity.comments, b.sensitivity.comments)
         _assert_flipped(a.sensitivity.rate_at_equal_length, b.sensitivity.rate_at_equal_length)
     assert a.check == b.check
 
@@ -427,7 +473,10 @@ def _assert_result_mirrored(a: Result, b: Result) -> None:
     assert (a.p_value, a.p_adjusted) == (b.p_value, b.p_adjusted)
     assert (a.tests is None) == (b.tests is None)
     if a.tests and b.tests:
-        assert astuple(a.tests) == pytest.approx(astuple(b.tests), abs=1e-12)
+        _assert_flipped(a.tests.ahead, b.tests.ahead)
+        without = [replace(tests, ahead=Estimate(None, None, None, 0)) for tests in (a.tests, b.tests)]
+        numbers = [[number for number in astuple(tests) if isinstance(number, float)] for tests in without]
+        assert numbers[0] == pytest.approx(numbers[1], abs=1e-12)
 
 
 def _assert_flipped(a: Estimate, b: Estimate) -> None:
