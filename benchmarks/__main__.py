@@ -18,6 +18,7 @@ from benchmarks import (
     makespan,
     memory,
     peers,
+    report,
     results,
     resume,
     scale,
@@ -42,6 +43,7 @@ SECTIONS: dict[str, Callable[[], Section]] = {
     "scale": scale.scale,
     "coverage": coverage.coverage,
     "folding": folding.folding,
+    "report": report.report,
 }
 
 
