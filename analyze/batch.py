@@ -1,10 +1,6 @@
 """`python -m analyze.batch -i requests.jsonl -o answers.jsonl`: the OpenAI Batch file format, over a fleet.
 
-    requests.jsonl ──> plan ──> ask ──> answers.jsonl            one line an answered row, as they come
-                                   └──> answers.jsonl.failed.jsonl    one line a failed row, with the reason
-Beside them `answers.jsonl.run.json` (what this run is) and, with --skip-bad, `answers.jsonl.rejects.jsonl`.
-The input is read once, as rows are asked; before that, for a moment, to find what is wrong with it soon.
-Knows nothing of what the requests are about.
+What a file job does is `runs.filejob`'s. Knows nothing of what the requests are about.
 """
 
 from __future__ import annotations
@@ -13,189 +9,54 @@ import argparse
 import asyncio
 import logging
 import sys
-import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from analyze import settings
-from analyze.console import printable
-from analyze.errors import EXIT_OK, EXIT_SOME_FAILED, UsageError
-from analyze.files import clear_leftovers, whole_file
+from analyze.errors import EXIT_OK, UsageError
 from analyze.lang import Lang, language
-from analyze.prefixes import prompt_bytes
-from analyze.records import Request
-from analyze.runs.account import Account
-from analyze.runs.askers import FleetAsker
-from analyze.runs.command import (
-    Parser,
-    add_limit_flags,
-    add_run_flags,
-    add_settings,
-    command_argv,
-    flags_of,
-    interrupted,
-    positive,
-    run_command,
-)
-from analyze.runs.duplicates import Duplicates
-from analyze.runs.ending import last_lines
-from analyze.runs.index import Index
-from analyze.runs.inputs import Input
-from analyze.runs.journal import Journal, RunLock, offsets, what_is_known
-from analyze.runs.manifest import new_manifest, read_manifest, rows_kept_current, utc_now, write_manifest
-from analyze.runs.plan import Plan
-from analyze.runs.progress import ProgressLine, Standing
-from analyze.runs.rows import Rejects, Rows, Shard
-from analyze.runs.runner import Chunks, Stop
-from analyze.runs.seen import Seen
-from analyze.runs.session import Limits, ask_left, settle
-from analyze.runs.tally import Tally, manifest_fields
-from analyze.runs.templates import Template
+from analyze.runs.askers import Asker, FleetAsker, connected_asker
+from analyze.runs.command import Parser, add_limit_flags, add_run_flags, add_settings, flags_of, positive, run_command
+from analyze.runs.filejob import FileJob, Paths, dry_run, run
+from analyze.runs.rows import Shard
+from analyze.runs.session import Limits
 from analyze.tokens import CANNOT_TELL
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from analyze.runs.templates import Template
 
 log = logging.getLogger(__name__)
 
 SETTINGS = (*settings.ADDRESSES, settings.MODEL, settings.ANALYZE_LANG)
 
-LOOK_FIRST_S = 0.3
-"""Before anything is asked, as much of the input is looked through as can be in this time: 30,000 rows of 1 kB."""
-
-BYTES_PER_TOKEN = 4
-SHOWN_CHARS = 4000
-
-TEXTS: dict[Lang, dict[str, str]] = {
-    "en": {
-        "label": "Asking",
-        "servers": "{up} of {all} servers, model {model}",
-        "down": "  not used: {url}: {problem}",
-        "stopping": "finishing what is in flight; Ctrl-C stops at once",
-        "no_locks": "{path}: this file system has no working locks; see that no other run writes there",
-        "first": "the first request that would be asked, {id} ({url}):",
-        "dry": "{read} rows read: {ok} answered before, {failed} failed before, {rejected} rejected; "
-        "{left} would be asked, about {tokens:,} prompt tokens (4 bytes each)",
-        "answers": "answers:  {path}",
-        "failures": "failures: {path} ({kinds})",
-        "rejects": "rejects:  {path}",
-    },
-    "zh": {
-        "label": "推理",
-        "servers": "{all} 个服务器中 {up} 个可用，模型 {model}",
-        "down": "  未使用: {url}: {problem}",
-        "stopping": "正在完成已发出的请求；按 Ctrl-C 立即停止",
-        "no_locks": "{path}: 此文件系统的文件锁无效，请确认没有其他任务写入此处",
-        "first": "将要发出的第一个请求，{id}（{url}）:",
-        "dry": "共读取 {read} 行: 此前成功 {ok}，此前失败 {failed}，拒收 {rejected}；将要请求 {left} 行，"
-        "约 {tokens:,} 个提示 token（按每 4 字节一个计）",
-        "answers": "结果: {path}",
-        "failures": "失败: {path}（{kinds}）",
-        "rejects": "拒收: {path}",
-    },
-}
+LABEL: dict[Lang, str] = {"en": "Asking", "zh": "推理"}
 
 
 @dataclass(frozen=True, slots=True)
-class Paths:
-    """The files of a run whose output is `answers`."""
+class Batch:
+    """One invocation, checked."""
 
-    answers: Path
-
-    def beside(self, ending: str) -> Path:
-        return self.answers.with_name(f"{self.answers.name}.{ending}")
-
-    @property
-    def failures(self) -> Path:
-        return self.beside("failed.jsonl")
-
-    @property
-    def rejects(self) -> Path:
-        return self.beside("rejects.jsonl")
-
-    @property
-    def manifest(self) -> Path:
-        return self.beside("run.json")
-
-    @property
-    def lock(self) -> Path:
-        return self.beside("lock")
-
-    @property
-    def all(self) -> tuple[Path, ...]:
-        return self.answers, self.failures, self.rejects, self.manifest
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One invocation, checked: what to read, where to write, whom to ask."""
-
-    input: str  # a path, or - for standard input
+    job: FileJob
     template: Template | None
-    limit: int | None
-    shard: Shard | None
-    paths: Paths
     settings: settings.Settings
     base_urls: tuple[str, ...]
-    in_flight: int | None
-    limits: Limits
-    skip_bad: bool
-    update: bool
-    retry_failed: bool
-    dedupe: bool
-    ordered: bool
     dry_run: bool
-    log_json: bool
-    lang: Lang
 
-    def rows(self, source: Input, account: Account | None = None, rejects: Rejects | None = None) -> Rows:
-        """Return a pass over the input. Rows that cannot be used are an error, or with --skip-bad go to `rejects`."""
-        on_bad = None if not self.skip_bad else _pass_over if rejects is None else rejects.add
-        return Rows(source, template=self.template, limit=self.limit, shard=self.shard, account=account, on_bad=on_bad)
-
-
-def _pass_over(line: int, reason: str, raw: str) -> None:
-    """It is listed when its turn to be asked has come."""
-
-
-async def run(job: Job) -> int:
-    """Run the batch; return the exit code. Raises AnalyzeError for all that stops it."""
-    source = Input(job.input)
-    if not source.can_be_read_again and (job.update or job.ordered):
-        raise UsageError("--update and --ordered read the input twice", cure="save it as a file, and give that")
-    with RunLock(job.paths.lock) as lock, Journal(job.paths.answers, job.paths.failures) as journal:
-        if not lock.is_sure:
-            log.warning(TEXTS[job.lang]["no_locks"].format(path=job.paths.answers))
-        _look_first(job, journal)
-        asker = FleetAsker(
-            settings.addresses(job.settings, job.base_urls),
-            api_key=settings.api_key(job.settings[settings.VLLM_API_KEY]),
-            in_flight=job.in_flight,
+    async def connect(self) -> Asker:
+        """Return who is asked. Raises NoServerError, UsageError."""
+        asker = await connected_asker(
+            urls=settings.addresses(self.settings, self.base_urls),
+            api_key=settings.api_key(self.settings[settings.VLLM_API_KEY]),
+            model=self.settings[settings.MODEL],
+            in_flight=self.job.in_flight,
         )
-        try:
-            await asker.connect(job.settings[settings.MODEL])
-            if job.template is not None:
-                await _guard(job.template, asker, job.lang)
-            return await Execution(job, source, journal, asker).run()
-        finally:
-            await asker.aclose()
-
-
-def _look_first(job: Job, journal: Journal) -> None:
-    """Look at the first rows, so that what is wrong with them is told before anything is asked.
-
-    Raises InputError, and MixedRunError where they have changed since they were recorded.
-    """
-    source = Input(job.input)
-    if not source.can_be_read_again:
-        return
-    plan = Plan(Seen() if job.update else journal.seen, Account())
-    for chunk in for_a_while(job.rows(source).chunks(), LOOK_FIRST_S):
-        plan.left_of(chunk)
+        if self.template is not None and isinstance(asker, FleetAsker):
+            await _guard(self.template, asker, self.job.lang)
+        return asker
 
 
 async def _guard(template: Template, asker: FleetAsker, lang: Lang) -> None:
@@ -206,205 +67,7 @@ async def _guard(template: Template, asker: FleetAsker, lang: Lang) -> None:
     template.refuse(tokens or frozenset(), asker.model)
 
 
-class Execution:
-    """One execution of a job: from servers that answer to the account of all rows."""
-
-    def __init__(self, job: Job, source: Input, journal: Journal, asker: FleetAsker) -> None:
-        self._job, self._source, self._journal, self._asker = job, source, journal, asker
-        self._texts = TEXTS[job.lang]
-        self._account, self._tally = Account(), Tally()
-        self._duplicates = Duplicates() if job.dedupe else None
-        self._is_all_read = False
-        self._stop = Stop()
-        self._began = time.monotonic()
-        self._manifest = new_manifest(
-            "batch",
-            engine="fleet",
-            model=asker.model,
-            command=command_argv(),
-            settings=job.settings.record(),
-            input={"path": job.input},
-        )
-
-    async def run(self) -> int:
-        """Ask what is left, and say how every row has ended. Return the exit code."""
-        job, journal = self._job, self._journal
-        before = read_manifest(job.paths.manifest)
-        chunks = job.rows(Input(job.input)).chunks() if job.update else ()
-        settle(journal, before, self._manifest, chunks, update=job.update)
-        clear_leftovers(*job.paths.all)
-        write_manifest(job.paths.manifest, self._manifest)
-        _say_servers(self._asker, self._texts)
-        rejects = Rejects(job.paths.rejects, job.input)
-        try:
-            await self._ask(rejects)
-            journal.tidy()
-            if job.ordered and not self._account.left:
-                journal.close()
-                put_in_order(job.paths.answers, chain.from_iterable(job.rows(Input(job.input)).chunks()))
-        finally:
-            rejects.close()
-            journal.close()  # on the disk before the manifest says so
-            self._end()
-        if self._stop.cut_short or self._account.left:
-            raise interrupted(job.lang)
-        return EXIT_SOME_FAILED if self._account.failed.total() or self._account.rejected else EXIT_OK
-
-    async def _ask(self, rejects: Rejects) -> None:
-        job, account = self._job, self._account
-        plan = Plan(self._journal.seen, account, retry_failed=job.retry_failed, duplicates=self._duplicates)
-        fleet = self._asker.core.fleet
-        progress = ProgressLine(
-            self._texts["label"],
-            job.lang,
-            self._tally,
-            self._standing,
-            loads=lambda: fleet.instances,
-            log_json=job.log_json,
-        )
-        stop = self._stop = Stop(on_first=lambda: progress.note(self._texts["stopping"]))
-
-        left = self._left(job.rows(self._source, account, rejects), plan)
-        known = rows_kept_current(
-            job.paths.manifest, self._manifest, self._rows_expected, is_all_read=lambda: self._is_all_read
-        )
-        try:
-            with stop.on_signals(), known:
-                await ask_left(
-                    left,
-                    self._asker,
-                    self._journal,
-                    account,
-                    stop=stop,
-                    progress=progress,
-                    on_outcome=self._tally.add,
-                    limits=job.limits,
-                )
-            self._answer_duplicates()
-        finally:
-            progress.close()
-
-    def _standing(self) -> Standing:
-        account, rows = self._account, self._rows_expected()
-        left = None if rows is None else rows - account.read + account.left
-        return Standing(account.ok, account.failed.total(), left, is_exact=self._is_all_read)
-
-    def _rows_expected(self) -> float | None:
-        """Return how many rows the input has; until all are read, by what has been read of the file: the rest is taken
-        for alike."""
-        account, fraction = self._account, self._source.fraction_read
-        if self._is_all_read:
-            return account.read
-        if not fraction or not account.read:
-            return None
-        total = account.read / fraction
-        return total if self._job.limit is None else min(total, self._job.limit)
-
-    def _left(self, rows: Rows, plan: Plan) -> Chunks:
-        if not self._source.can_be_read_again:
-            return self._left_as_they_come(rows, plan)
-        return self._left_in_turn(rows, plan)
-
-    def _left_in_turn(self, rows: Rows, plan: Plan) -> Iterator[list[Request]]:
-        yield from map(plan.left_of, rows.chunks())
-        self._is_all_read = True
-
-    async def _left_as_they_come(self, rows: Rows, plan: Plan) -> AsyncIterator[list[Request]]:
-        async for chunk in rows.chunks_as_they_come():
-            yield plan.left_of(chunk)
-        self._is_all_read = True
-
-    def _answer_duplicates(self) -> None:
-        if self._duplicates:
-            for outcome in self._duplicates.outcomes(self._job.paths.answers, self._job.paths.failures):
-                self._account.ended(outcome, self._journal.record(outcome))
-
-    def _end(self) -> None:
-        """Say how every row has ended, and write it down."""
-        job, account = self._job, self._account
-        is_over = not self._stop.cut_short and not account.left
-        fleet, seconds = self._asker.core.fleet, time.monotonic() - self._began
-        uses = fleet.uses(time.monotonic())
-        self._say_files()
-        lines = last_lines(
-            account,
-            self._tally,
-            self._tally.parts(uses),
-            seconds,
-            job.lang,
-            in_flight=job.in_flight,
-            is_all_read=self._is_all_read,
-        )
-        print("\n".join(lines))
-        self._manifest["input"] |= {"sha256": self._source.sha256, "rows": account.read if self._is_all_read else None}
-        ended = {"counts": account.counts(), "finished": utc_now() if is_over else None}
-        write_manifest(job.paths.manifest, {**self._manifest, **manifest_fields(self._tally, uses, seconds), **ended})
-
-    def _say_files(self) -> None:
-        texts, paths, failed = self._texts, self._job.paths, self._account.failed
-        print(texts["answers"].format(path=paths.answers))
-        if kinds := sorted(kind for kind, count in failed.items() if count):
-            print(texts["failures"].format(path=paths.failures, kinds=", ".join(kinds)))
-        if self._account.rejected:
-            print(texts["rejects"].format(path=paths.rejects))
-
-
-def for_a_while(items: Iterable[T], seconds: float) -> Iterator[T]:
-    """Yield items until so much time has passed."""
-    until = time.monotonic() + seconds
-    for item in items:
-        yield item
-        if time.monotonic() > until:
-            return
-
-
-def dry_run(job: Job) -> int:
-    """Read the whole input, ask nothing, write nothing; say what would be asked."""
-    texts, account = TEXTS[job.lang], Account()
-    known = what_is_known(job.paths.answers, job.paths.failures)
-    plan = Plan(known.seen, account, retry_failed=job.retry_failed)
-    left = prompt_bytes_left = 0
-    first: Request | None = None
-    for request in chain.from_iterable(map(plan.left_of, job.rows(Input(job.input), account).chunks())):
-        first = first or request
-        left += 1
-        prompt_bytes_left += len(prompt_bytes(request.body))
-    if first is not None:
-        print(texts["first"].format(id=first.id, url=first.url))
-        print(printable(orjson.dumps(first.body, option=orjson.OPT_INDENT_2).decode()[:SHOWN_CHARS]))
-    tokens = prompt_bytes_left // BYTES_PER_TOKEN
-    counts = account.counts() | {"failed": account.failed.total(), "left": left}
-    print(texts["dry"].format(**counts, tokens=tokens))
-    return EXIT_OK
-
-
-def _say_servers(asker: FleetAsker, texts: dict[str, str]) -> None:
-    fleet = asker.core.fleet
-    print(printable(texts["servers"].format(up=len(fleet.up), all=len(fleet.instances), model=asker.model)))
-    for instance in fleet.instances:
-        if not instance.is_up:
-            print(printable(texts["down"].format(url=instance.url, problem=instance.reason)))
-
-
-def put_in_order(path: Path, requests: Iterable[Request]) -> None:
-    """Rewrite a finished output in the order of the input, in one step; rows of earlier inputs come last.
-
-    Memory holds one offset a row, no answers.
-    """
-    starts = Index()
-    for row_id, start in offsets(path):
-        starts[row_id] = start
-    written = Index()
-    with open(path, "rb") as old, whole_file(path, "wb") as new:
-        earlier = (row_id for row_id, _ in offsets(path))
-        for row_id in chain((request.id for request in requests), earlier):
-            start_of_line = starts.get(row_id)
-            if start_of_line is not None and written.add(row_id):
-                old.seek(start_of_line)
-                new.write(old.readline())
-
-
-def parse(argv: Sequence[str]) -> Job | settings.Settings:
+def parse(argv: Sequence[str]) -> Batch | settings.Settings:
     """Read the command line; with --show-settings return the settings instead of a job. Raises UsageError."""
     lang = language()
     parser = Parser("analyze.batch", description=__doc__.splitlines()[0] if __doc__ else None)
@@ -441,14 +104,16 @@ def parse(argv: Sequence[str]) -> Job | settings.Settings:
         raise UsageError(f"{output} is the input too; it would be overwritten", cure="give another output with -o")
     if args.body and not args.template:
         raise UsageError("--body is for --template; requests have bodies of their own", cure="--template prompt.j2")
-    return Job(
+    template, lang = _template(args), language(resolved[settings.ANALYZE_LANG])
+    job = FileJob(
+        name="batch",
+        label=LABEL[lang],
         input=args.input_file,
-        template=Template(args.template, args.body) if args.template else None,
+        paths=Paths(output.resolve() if output.is_symlink() else output),  # a link is the same output, and stays one
+        lang=lang,
+        maker=template,
         limit=args.limit,
         shard=args.shard,
-        paths=Paths(output.resolve() if output.is_symlink() else output),  # a link is the same output, and stays one
-        settings=resolved,
-        base_urls=tuple(args.base_url),
         in_flight=args.in_flight,
         limits=Limits(args.max_time or args.until, args.max_error_rate),
         skip_bad=args.skip_bad,
@@ -456,10 +121,18 @@ def parse(argv: Sequence[str]) -> Job | settings.Settings:
         retry_failed=args.retry_failed,
         dedupe=args.dedupe,
         ordered=args.ordered,
-        dry_run=args.dry_run,
         log_json=args.log_json,
-        lang=language(resolved[settings.ANALYZE_LANG]),
+        told={"settings": resolved.record()},
     )
+    return Batch(job, template, resolved, tuple(args.base_url), args.dry_run)
+
+
+def _template(args: argparse.Namespace) -> Template | None:
+    if not args.template:
+        return None
+    from analyze.runs.templates import Template  # brings jinja2, which takes 15 ms
+
+    return Template(args.template, args.body)
 
 
 def _shard(text: str) -> Shard:
@@ -480,11 +153,11 @@ def _body(text: str) -> dict[str, Any]:
 
 
 def command(argv: Sequence[str]) -> int:
-    job = parse(argv)
-    if isinstance(job, settings.Settings):
-        print(job.show())
+    parsed = parse(argv)
+    if isinstance(parsed, settings.Settings):
+        print(parsed.show())
         return EXIT_OK
-    return dry_run(job) if job.dry_run else asyncio.run(run(job))
+    return dry_run(parsed.job) if parsed.dry_run else asyncio.run(run(parsed.job, parsed.connect))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

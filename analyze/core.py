@@ -205,7 +205,7 @@ class Core:
         self.on_change: Callable[[str], None] = log.warning  # told in a sentence who goes out and who comes back
         self.on_room: Callable[[], None] = lambda: None  # an instance may hold more than before
         self._wire = Wire(api_key)
-        self._row_headers = {**(headers or {}), **self._wire.authorization, "Content-Type": "application/json"}
+        self._row_headers = {**headers, **self._wire.authorization} if headers else None
         self._attempts: dict[Instance, set[_Attempt]] = {instance: set() for instance in self.fleet.instances}
         self._lookout = Lookout(
             self.fleet,

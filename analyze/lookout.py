@@ -19,6 +19,7 @@ from typing import Any
 import orjson
 
 from analyze import watch
+from analyze.errors import in_language
 from analyze.fleet import Fleet, Instance, InstanceReport, Model
 from analyze.lang import Lang
 from analyze.server_replies import models_of, sample_of, whole_body
@@ -160,7 +161,7 @@ class Lookout:
     def say_out(self, instance: Instance, reason: str) -> None:
         texts, left = TEXTS[self.lang], len(self._fleet.up)
         rest = texts["none_left" if not left else "one_left" if left == 1 else "some_left"].format(count=left)
-        self._say(texts["out"].format(url=instance.url, reason=reason, rest=rest))
+        self._say(texts["out"].format(url=instance.url, reason=in_language(reason, self.lang), rest=rest))
 
     # -- who has stopped ---------------------------------------------------------------------------------------
 

@@ -20,12 +20,14 @@ from analyze.judge.audit import audit_of
 from analyze.judge.cells import Cell, cell_body, cells_of
 from analyze.judge.folding import fold_task
 from analyze.judge.measured import measured_reply
+from analyze.judge.probabilities import Reading, reading
 from analyze.judge.tasks import Task, task_from_json
 from analyze.judge.verdicts import CellFailure, Reply, ReplyError, parse_reply
 from analyze.lang import Lang, language
+from analyze.log_probabilities import WithLogProbabilities
 from analyze.records import CHAT_URL, Answer, Failure, Outcome, Request, asked_of, to_json
 from analyze.runs.askers import ClientAsker, OneLane
-from analyze.runs.replies import ReplyCheck, ask_checked
+from analyze.runs.replies import Around, ReplyCheck, as_it_is, ask_checked
 
 if TYPE_CHECKING:
     from analyze.multi_vllm import MultiVLLMClient
@@ -54,6 +56,7 @@ class Judge:
         self._audit_tasks = audit_tasks
         self._probes = audit_of(tasks, audit_tasks, max_code_chars=MAX_CODE_CHARS)
         self.cells = {cell.id: cell for task in tasks for cell in self._cells_of(task)}
+        self.around: Around = as_it_is if measured else WithLogProbabilities(self._is_plain)
 
     @property
     def audited(self) -> list[str]:
@@ -77,11 +80,15 @@ class Judge:
                 {s.author: to_json_facts(facts[s.code, task.language]) for s in (task.target, *task.rivals)},
                 max_code_chars=MAX_CODE_CHARS,
                 instances={row: outcome.instance for row, outcome in answered.items() if outcome.instance},
+                readings=_readings(answered),
                 audit=self._probes.get(task.task_id, ()),
             )
 
     def _cells_of(self, task: Task) -> list[Cell]:
         return [*cells_of(task), *self._probes.get(task.task_id, ())]
+
+    def _is_plain(self, request: Request) -> bool:
+        return self.cells[request.id].probe == "plain"
 
 
 def facts_of(tasks: Sequence[Task]) -> TaskFacts:
@@ -118,6 +125,12 @@ def _reply(outcome: Outcome) -> Reply:
         return parse_reply(outcome.text, outcome.finish_reason)
     except ReplyError as error:
         return CellFailure(error.kind, error.message)
+
+
+def _readings(outcomes: Mapping[str, Outcome]) -> dict[str, Reading]:
+    """Return how sure the judge was, of the answers that tell."""
+    read = ((row, reading(outcome.body)) for row, outcome in outcomes.items() if isinstance(outcome, Answer))
+    return {row: found for row, found in read if found is not None}
 
 
 # -- one task at a time, through a client ------------------------------------------------------------------------
@@ -166,9 +179,9 @@ def analyze_tasks_parallel(
 
 
 async def _ask_all(judge: Judge, asker: ClientAsker) -> dict[str, Outcome]:
-    check = ReplyCheck()
+    check, ask = ReplyCheck(), judge.around(asker.ask)
 
-    asked = (ask_checked(asker.ask, check, request) for request in judge.requests())
+    asked = (ask_checked(ask, check, request) for request in judge.requests())
     return {outcome.id: outcome for outcome in await asyncio.gather(*asked)}
 
 

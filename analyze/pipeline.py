@@ -28,7 +28,7 @@ from urllib.parse import urlsplit
 
 from analyze import settings
 from analyze.console import printable
-from analyze.errors import EXIT_OK, EXIT_SOME_FAILED, UsageError
+from analyze.errors import EXIT_OK, EXIT_SOME_FAILED, UsageError, in_language
 from analyze.files import sha256_of, whole_file
 from analyze.lang import Lang, is_lang, language
 from analyze.per_task import Analysis, Judge, MeasuredAsker, TaskFacts, facts_of
@@ -38,7 +38,8 @@ from analyze.runs.account import Account
 from analyze.runs.askers import Asker, ClientAsker, FleetAsker, connected_asker
 from analyze.runs.command import Parser, add_run_flags, add_settings, flags_of, interrupted, run_command
 from analyze.runs.ending import work_lines
-from analyze.runs.journal import Journal, RunLock, read_outcomes
+from analyze.runs.journal import Journal, read_outcomes
+from analyze.runs.lock import RunLock
 from analyze.runs.manifest import Manifest, new_manifest, read_manifest, utc_now, write_manifest
 from analyze.runs.plan import Plan
 from analyze.runs.progress import ProgressLine, Standing
@@ -324,7 +325,7 @@ class Pipeline:
             self._say("up", up=len(fleet.up), all=len(fleet.instances), model=asker.model)
             for instance in fleet.instances:
                 if not instance.is_up:
-                    self._say("down", url=instance.url, problem=instance.reason)
+                    self._say("down", url=instance.url, problem=in_language(instance.reason or "", self._lang))
         if asker.model == DEMO_MODEL_NAME:
             self._say("demo")
         return asker
@@ -373,7 +374,16 @@ class Pipeline:
         began = time.monotonic()
         try:
             with self._stop.on_signals():
-                await ask_left([wanted], asker, journal, account, stop=self._stop, progress=progress, on_outcome=hear)
+                await ask_left(
+                    [wanted],
+                    asker,
+                    journal,
+                    account,
+                    stop=self._stop,
+                    progress=progress,
+                    on_outcome=hear,
+                    around=judge.around,
+                )
         finally:
             progress.close()
         seconds, uses = time.monotonic() - began, fleet.uses(time.monotonic()) if fleet else {}

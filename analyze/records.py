@@ -58,6 +58,7 @@ class Request(NamedTuple):
     body: Body
     custom_id: str | None = None  # the row's own id, where it differs from `id` (duplicates are numbered)
     group: str | None = None
+    row: Any = None  # what the row itself says, for whoever writes its record
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from analyze.runs.amounts import columns, percent, span, width
 from analyze.runs.command import Parser, add_settings, flags_of, run_command
 from analyze.runs.ending import table
 from analyze.runs.inputs import STDIN
-from analyze.runs.journal import FIRST_BYTES
+from analyze.runs.lines import BATCH
 from analyze.runs.manifest import Manifest, current_folder, read_manifest
 from analyze.runs.survey import Survey, holder_of, survey
 from analyze.runs.tally import Part
@@ -100,7 +100,7 @@ def _names_of_outputs(folder: Path) -> Iterator[str]:
 def _is_journal(path: Path) -> bool:
     try:
         with open(path, "rb") as file:
-            return file.read(len(FIRST_BYTES)) == FIRST_BYTES
+            return file.read(len(BATCH.begins)) == BATCH.begins
     except OSError:
         return False
 

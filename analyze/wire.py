@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 import orjson
@@ -28,6 +28,9 @@ PATIENT_S = 60.0
 INSTANCE_HEADER = "x-analyze-instance"
 
 Headers = Mapping[str, str]
+
+_IN_PLACE_OF_AIOHTTPS_OWN = {"Accept-Encoding": "identity", "User-Agent": "analyze"}
+"""Sent where a call says nothing else. Having aiohttp leave its own out instead costs 2 us a call."""
 
 _HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length"})
 
@@ -119,9 +122,8 @@ class InstanceFault(Exception):
         self.gone, self.garbled = gone, garbled
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One request as every attempt sends it."""
+class Call(NamedTuple):
+    """One request as every attempt sends it. Made for every row."""
 
     method: str
     path: str
@@ -168,7 +170,7 @@ class Wire:
             response = await self._open().request(
                 call.method,
                 instance.url + call.path,
-                data=call.content,
+                data=None if call.content is None else _in_json(call.content),
                 headers=self.authorization if call.headers is None else call.headers,
                 timeout=_limits(call.bounds),
                 allow_redirects=False,
@@ -190,9 +192,10 @@ class Wire:
     async def post(self, url: str, content: bytes, timeout_s: float) -> tuple[int, bytes]:
         """Send JSON to `url`; return status and body. Raises InstanceFault, TimeoutError."""
         limits = aiohttp.ClientTimeout(total=timeout_s)
-        headers = {**self.authorization, "Content-Type": "application/json"}
         with _TRANSLATED:
-            async with self._open().post(url, data=content, headers=headers, timeout=limits) as response:
+            async with self._open().post(
+                url, data=_in_json(content), headers=self.authorization, timeout=limits
+            ) as response:
                 return response.status, await response.read()
 
     def _open(self) -> aiohttp.ClientSession:
@@ -201,7 +204,7 @@ class Wire:
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,  # the SDK's client decodes; bulk asking never invites compression
-                skip_auto_headers=("Accept-Encoding", "User-Agent"),
+                headers=_IN_PLACE_OF_AIOHTTPS_OWN,
                 trust_env=False,  # http_proxy never diverts requests to servers
             )
         return self._session
@@ -313,6 +316,11 @@ class _Translated:
 
 
 _TRANSLATED = _Translated()
+
+
+def _in_json(content: bytes) -> aiohttp.BytesPayload:
+    """Say that the content is JSON, unless the headers say something else."""
+    return aiohttp.BytesPayload(content, content_type="application/json")
 
 
 @lru_cache(maxsize=64)

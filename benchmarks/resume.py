@@ -19,7 +19,7 @@ from typing import Any
 import orjson
 
 from analyze.records import Answer, asked_of
-from analyze.runs.journal import decode, encode
+from analyze.runs.lines import BATCH
 from benchmarks import command, workloads
 from benchmarks.command import MB, ON_DISK, Ran
 from benchmarks.results import Section, Verdict
@@ -106,14 +106,14 @@ def finished_run(rows: int, folder: Path, urls: list[str]) -> tuple[Path, Path]:
 
 
 def _answer(line: bytes) -> Answer:
-    answer = decode(line)
+    answer = BATCH.decode(line)
     assert isinstance(answer, Answer), line
     return answer
 
 
 def made(row: dict[str, Any], like: Answer) -> bytes:
     """Return the line that a run writes of this row, answered as another was."""
-    return encode(replace(like, id=row["custom_id"], asked=asked_of(row["body"], row["url"])))
+    return BATCH.encode(replace(like, id=row["custom_id"], asked=asked_of(row["body"], row["url"])))
 
 
 # -- what it is set against ----------------------------------------------------------------------------------------

@@ -84,7 +84,7 @@ def test_too_many_failures_stop_the_run_and_the_others_do_not(batch):
 
 
 def test_a_bad_line_that_is_met_late_costs_nothing_that_was_asked(batch, monkeypatch, capsys):
-    monkeypatch.setattr("analyze.batch.LOOK_FIRST_S", 0.0)
+    monkeypatch.setattr("analyze.runs.filejob.LOOK_FIRST_S", 0.0)
     monkeypatch.setattr("analyze.runs.backlog.LOOK_AHEAD_ROWS", 100)
     for server in batch.servers:
         server.delay_s = 0.02

@@ -19,7 +19,7 @@ import pytest
 from analyze.lang import LANGS, Lang
 from analyze.records import Answer, Failure
 from analyze.runs.amounts import width
-from analyze.runs.journal import encode
+from analyze.runs.lines import BATCH
 from analyze.status import main
 from analyze.status_texts import TEXTS
 from tests.fake_vllm import FakeVLLM
@@ -28,11 +28,11 @@ BODY = {"usage": {"prompt_tokens": 7, "completion_tokens": 3}}
 
 
 def answers(*rows: str, url: str = "http://h:1/v1") -> bytes:
-    return b"".join(encode(Answer(row, "0" * 64, BODY, url, 1, 0.5)) for row in rows)
+    return b"".join(BATCH.encode(Answer(row, "0" * 64, BODY, url, 1, 0.5)) for row in rows)
 
 
 def failures(kind: Any, *rows: str, message: str = "HTTP 500: no") -> bytes:
-    return b"".join(encode(Failure(row, "0" * 64, kind, message, "http://h:1/v1", 1)) for row in rows)
+    return b"".join(BATCH.encode(Failure(row, "0" * 64, kind, message, "http://h:1/v1", 1)) for row in rows)
 
 
 MANIFEST = {

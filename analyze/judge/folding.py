@@ -7,7 +7,9 @@
         conflict  the orders take opposite sides
 
 A pair with any judgement missing is unscored: it is neither a tie nor a loss, and enters no mean. Judgements that
-check the judge (`audit`) stand apart in the record and enter nothing else. The record depends on the set of replies
+check the judge (`audit`) stand apart in the record and enter nothing else. Where it could be read how probable each
+digit was, a cell has `probabilities` and a pair its `expected` score, Σ p·s instead of s; no outcome rests on them. The
+record depends on the set of replies
 only, never on their order, and swapping target and rival mirrors every number in it.
 """
 
@@ -22,6 +24,8 @@ from analyze.judge.evidence import held_against_facts
 from analyze.judge.issues import ISSUES
 from analyze.judge.labels import DIMENSIONS
 from analyze.judge.measured import Values, values_of
+from analyze.judge.probabilities import Reading
+from analyze.judge.schema import VERDICTS
 from analyze.judge.tasks import Solution, Task
 from analyze.judge.verdicts import CellFailure, Reply, Verdict
 
@@ -44,17 +48,19 @@ def fold_task(
     *,
     max_code_chars: int | None = None,
     instances: Mapping[str, str] | None = None,
+    readings: Mapping[str, Reading] | None = None,
     samples: int = 1,
     audit: Sequence[Cell] = (),
 ) -> Record:
     """Return the task's record, one line of per_task.jsonl.
 
-    `replies` and `instances` (which server answered) are keyed by cell id and may hold other tasks' cells too; a cell
-    without a reply counts as failed. `facts` holds measured facts as JSON, by author. `max_code_chars` is what the
-    cells were asked with, None where nothing was cut. `audit` holds the cells that check the judge on this task.
+    `replies`, `instances` (which server answered) and `readings` (how sure the judge was) are keyed by cell id and may
+    hold other tasks' cells too; a cell without a reply counts as failed. `facts` holds measured facts as JSON, by
+    author. `max_code_chars` is what the cells were asked with, None where nothing was cut. `audit` holds the cells that
+    check the judge on this task.
     """
-    instances = instances or {}
-    judged = _judged(cells_of(task, samples=samples), replies, instances)
+    instances, readings = instances or {}, readings or {}
+    judged = _judged(cells_of(task, samples=samples), replies, instances, readings)
     measured = {author: values_of(facts_from_json(values)) for author, values in facts.items()}
     rivals = []
     for rival in task.rivals:
@@ -79,7 +85,7 @@ def fold_task(
         "losses": outcomes.count("loss"),
         "unscored": outcomes.count("unscored"),
         "score": _mean(scores) if scores else None,
-        "audit": _audit(_judged(audit, replies, instances)),
+        "audit": _audit(_judged(audit, replies, instances, readings)),
     }
 
 
@@ -103,17 +109,28 @@ def outcome_of(target_first: float, rival_first: float) -> tuple[Outcome, TieKin
 
 
 class _Judged(NamedTuple):
-    """A cell, its id, what was answered and by which server."""
+    """A cell, its id, what was answered and by which server, and how sure of it the judge was."""
 
     cell: Cell
     id: str
     reply: Reply
     instance: str | None
+    reading: Reading | None
 
 
-def _judged(cells: Iterable[Cell], replies: Mapping[str, Reply], instances: Mapping[str, str]) -> list[_Judged]:
-    named = [(cell, cell.id) for cell in cells]
-    return [_Judged(cell, name, replies.get(name, _NOT_ASKED), instances.get(name)) for cell, name in named]
+def _judged(
+    cells: Iterable[Cell],
+    replies: Mapping[str, Reply],
+    instances: Mapping[str, str],
+    readings: Mapping[str, Reading],
+) -> list[_Judged]:
+    judged = []
+    for cell in cells:
+        name = cell.id
+        reply, reading = replies.get(name, _NOT_ASKED), readings.get(name)
+        is_of_it = reading is not None and isinstance(reply, Verdict) and reading.digit == reply.digit
+        judged.append(_Judged(cell, name, reply, instances.get(name), reading if is_of_it else None))
+    return judged
 
 
 def _pair(task: Task, rival: Solution, judged: Sequence[_Judged]) -> tuple[Record, dict[str, float]]:
@@ -138,6 +155,7 @@ def _pair(task: Task, rival: Solution, judged: Sequence[_Judged]) -> tuple[Recor
         "tie_kind": tie_kind,
         "rule": rule,
         "score": _mean(means) if means else None,
+        "expected": _expected(judged),
         "dimensions": dimensions,
         **_said(target_first, rival_first),
     }
@@ -155,6 +173,18 @@ def _order_means(target_first: Sequence[int], rival_first: Sequence[int]) -> tup
     """
     n, m = len(target_first), len(rival_first)
     return (sum(target_first) - n) / 4 / n, (5 * m - sum(rival_first)) / 4 / m
+
+
+def _expected(judged: Sequence[_Judged]) -> float | None:
+    """Return the mean over both orders of the expected score; None unless every judgement's probabilities are known."""
+    leans: dict[Order, list[float]] = {order: [] for order in ORDERS}
+    for one in judged:
+        if one.reading is None:
+            return None
+        leans[one.cell.order].append(one.reading.lean)
+    if not all(leans.values()):
+        return None
+    return 0.5 + (_mean(leans["target_first"]) - _mean(leans["rival_first"])) / 2
 
 
 def _said(target_first: Iterable[Verdict], rival_first: Iterable[Verdict]) -> Record:
@@ -222,13 +252,15 @@ def _solution_record(solution: Solution, facts: Mapping[str, Mapping[str, Any]])
 
 
 def _cell_record(judged: _Judged) -> Record:
-    cell, name, reply, instance = judged
+    cell, name, reply, instance, reading = judged
     record: Record = {
         "id": name,
         "order": cell.order,
         "sample": cell.sample,
         "status": "failed" if isinstance(reply, CellFailure) else "ok",
         "instance": instance,
+        "probabilities": dict(zip(VERDICTS, reading.probabilities, strict=True)) if reading else None,
+        "legal_mass": reading.legal_mass if reading else None,
     }
     if isinstance(reply, CellFailure):
         failure = {"kind": reply.kind, "message": reply.message}

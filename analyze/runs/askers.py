@@ -29,6 +29,7 @@ class Asker(Protocol):
     def in_flight(self) -> int | None: ...
 
     on_room: Callable[[], None]
+    model: str | None
 
     def lane(self, *, near_the_end: bool = False) -> Hashable:
         """Return the lane that should take the next row, None when all are full; near the end none is to queue."""
@@ -54,6 +55,7 @@ class OneLane:
     def __init__(self, in_flight: int) -> None:
         self.in_flight = in_flight
         self.on_room: Callable[[], None] = lambda: None
+        self.model: str | None = None
 
     def lane(self, *, near_the_end: bool = False) -> Hashable:
         return "the only one"
@@ -195,7 +197,12 @@ class ClientAsker(OneLane):
 
 
 async def connected_asker(
-    client: Any = None, *, urls: Sequence[str] | None = None, model: str | None = None, in_flight: int | None = None
+    client: Any = None,
+    *,
+    urls: Sequence[str] | None = None,
+    api_key: str | None = None,
+    model: str | None = None,
+    in_flight: int | None = None,
 ) -> FleetAsker | ClientAsker:
     """Return who to ask: `client`, else the servers at `urls`, else those of the settings.
 
@@ -208,8 +215,8 @@ async def connected_asker(
         asker = FleetAsker(**client.fleet_options(), in_flight=in_flight)
     else:
         resolved = Settings(settings.ADDRESSES)
-        api_key = settings.api_key(resolved[settings.VLLM_API_KEY])
-        asker = FleetAsker(urls or addresses(resolved), api_key=api_key, in_flight=in_flight)
+        key = api_key or settings.api_key(resolved[settings.VLLM_API_KEY])
+        asker = FleetAsker(urls or addresses(resolved), api_key=key, in_flight=in_flight)
     try:
         await asker.connect(model)
     except BaseException:

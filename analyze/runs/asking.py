@@ -16,7 +16,8 @@ from analyze.records import Answer, ChatRequest, Failure, Outcome, Request
 from analyze.runs.account import Account
 from analyze.runs.askers import ClientAsker, FleetAsker, connected_asker
 from analyze.runs.ids import Fields, RowIds, fields_of, requests_of
-from analyze.runs.journal import Journal, RunLock
+from analyze.runs.journal import Journal
+from analyze.runs.lock import RunLock
 from analyze.runs.manifest import new_manifest, read_manifest, refuse_other_run, utc_now, write_manifest
 from analyze.runs.plan import Plan, chunks
 from analyze.runs.runner import Chunks, Stop, outcomes
@@ -74,7 +75,7 @@ class _Forgotten:
     def __init__(self) -> None:
         self.account = Account()
 
-    def keep(self, outcome: Outcome) -> None:
+    def keep(self, request: Request, outcome: Outcome) -> None:
         """Nothing is kept."""
 
     def end(self, *, is_over: bool) -> None:
@@ -97,7 +98,7 @@ class _Remembered:
         clear_leftovers(self._path, journal.answers_path)
         write_manifest(self._path, self._manifest)
 
-    def keep(self, outcome: Outcome) -> None:
+    def keep(self, request: Request, outcome: Outcome) -> None:
         self.account.ended(outcome, self._journal.record(outcome))
         self._tally.add(outcome)
 

@@ -18,13 +18,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from analyze.errors import EXIT_BUG, AnalyzeError, Interrupted, UsageError
+from analyze.errors import EXIT_BUG, AnalyzeError, Interrupted, TimeUp, UsageError
 from analyze.lang import Lang, language
 from analyze.settings import Setting, Settings
 
 INTERRUPTED: dict[Lang, str] = {"en": "Interrupted; everything recorded is safe.", "zh": "已中断，已记录的结果都在。"}
 CONTINUE: dict[Lang, str] = {"en": "continue with: {command}", "zh": "继续运行: {command}"}
 AGAIN: dict[Lang, str] = {"en": "call it again to continue", "zh": "再次调用即可继续"}
+ERROR: dict[Lang, str] = {"en": "error: ", "zh": "错误: "}
 GARBAGE = 50_000
 """Objects made, and not ended, between two looks for cycles; Python's own 700 is for programs that keep few."""
 
@@ -137,9 +138,10 @@ def run_command(job: Callable[[Sequence[str]], int], argv: Sequence[str] | None 
         try:
             return job(argv)
         except AnalyzeError as error:
-            return _ended_by(error, is_json=is_json)
+            return _ended_by(error, _lang_of(argv), is_json=is_json)
         except KeyboardInterrupt:
-            return _ended_by(interrupted(language()), is_json=is_json)
+            lang = _lang_of(argv)
+            return _ended_by(interrupted(lang), lang, is_json=is_json)
         except BrokenPipeError:
             # The reader of our output went away (`| head`); stdout is closed for good, and must not be flushed at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -151,11 +153,20 @@ def run_command(job: Callable[[Sequence[str]], int], argv: Sequence[str] | None 
             return EXIT_BUG
 
 
-def _ended_by(error: AnalyzeError, *, is_json: bool) -> int:
+def _ended_by(error: AnalyzeError, lang: Lang, *, is_json: bool) -> int:
     told = {"message": error.message, "cure": error.cure, "exit_code": error.exit_code}
-    begin = "" if isinstance(error, Interrupted) else "error: "
-    _say(_json("error", **told) if is_json else f"{begin}{error}")
+    begin = "" if isinstance(error, Interrupted | TimeUp) else ERROR[lang]
+    _say(_json("error", **told) if is_json else f"{begin}{error.said(lang)}")
     return error.exit_code
+
+
+def _lang_of(argv: Sequence[str]) -> Lang:
+    """Return the language that a command line asks for: it may not have been read to its end, for it may be wrong."""
+    given = re.search(r"(?:^|\0)--(?:analyze-)?lang[\0=](en|zh)(?:\0|$)", "\0".join(argv))
+    try:
+        return language(given[1] if given else None)
+    except UsageError:  # ANALYZE_LANG itself is wrong, and that is the error
+        return "en"
 
 
 class _JsonLines(logging.Handler):

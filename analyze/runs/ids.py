@@ -11,12 +11,13 @@ from analyze.runs.index import Index
 
 
 class Fields(NamedTuple):
-    """What a row says, checked: its own id if it has one, the group it names, and what is asked."""
+    """What a row says, checked: its own id if it has one, the group it names, what is asked, and the row itself."""
 
     own: str | None
     group: str | None
     url: str
     body: Body
+    row: Any = None
 
 
 class RowIds:
@@ -60,18 +61,20 @@ def fields_of(item: ChatRequest | Mapping[str, Any]) -> Fields:
         raise ValueError(f"its id is {own!r}, not a string")
     if body.get("stream"):
         raise ValueError('"stream" makes no sense in a batch; leave it out')
-    return Fields(own, group, url, body)
+    return Fields(own, group, url, body, item.get("row"))
 
 
 def requests_of(rows: Sequence[Fields], ids: RowIds) -> list[Request]:
     """Name rows, and what each asks. Raises ValueError, giving out no names, for a body that is nested too deeply."""
     asked = [asked_of(row.body, row.url) for row in rows]
-    named = ids([row.own if row.own is not None else _content_id(row) for row in rows])
+    named = ids([row.own if row.own is not None else content_id([row.url, row.body]) for row in rows])
     return [
-        Request(row_id, what, url, body, own if own is not None and own != row_id else None, group)
-        for row_id, what, (own, group, url, body) in zip(named, asked, rows, strict=True)
+        Request(row_id, what, url, body, own if own is not None and own != row_id else None, group, row)
+        for row_id, what, (own, group, url, body, row) in zip(named, asked, rows, strict=True)
     ]
 
 
-def _content_id(row: Fields) -> str:
-    return "sha256:" + sha256(to_json([row.url, row.body])).hexdigest()
+def content_id(value: object) -> str:
+    """Return the name of a row without one: the SHA-256 of what it says. What is made of a row is no part of it: under
+    another prompt it is the same row, which asks something else."""
+    return f"sha256:{sha256(to_json(value)).hexdigest()}"

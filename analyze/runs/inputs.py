@@ -1,7 +1,7 @@
 """One input of a job, row by row, in one pass: files of lines, tables, packed or not, and what comes through a pipe.
 
     stored bytes ──> unpacked ──> text in its encoding ──> rows
-    counted, hashed   .gz .zst ├─────────────────────────> .jsonl .ndjson .json .csv .tsv
+    counted, hashed   .gz .zst ├─────────────────────────> .jsonl .ndjson .json .csv .tsv .txt
                 └────────────────────────────────────────> .parquet
 Memory holds a buffer and the row that is read, however long the input. Reading waits where a pipe has nothing yet.
 Knows nothing of what rows mean.
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 STDIN = "-"
-FORMATS = ("jsonl", "ndjson", "json", "csv", "tsv", "parquet")
+FORMATS = ("jsonl", "ndjson", "json", "csv", "tsv", "parquet", "txt")
 PACKINGS = (".gz", ".zst")
 RAW_CHARS = 2000
 LONGEST_ROW = 1 << 28  # bytes of one line: a file without line ends must not fill the memory
@@ -74,13 +74,15 @@ class Input:
     Raises InputError for what is missing, a folder, unreadable, or of a kind not known here.
     """
 
-    def __init__(self, path: str | Path, *, format: str | None = None) -> None:
+    def __init__(self, path: str | Path, *, format: str | None = None, list_key: str | None = None) -> None:
+        """`list_key`: where rows are listed in a `.json` that is one object."""
         self._path = None if str(path) == STDIN else Path(path)
         self.name = "standard input" if self._path is None else str(path)
         self.can_be_read_again = self._path is not None and _is_file(self._path, self.name)
         self.format = format.lower() if format else self._format_by_ending()
         if self.format not in FORMATS:
             raise UsageError(f"{self.format!r} is no format of an input", cure=f"one of {', '.join(FORMATS)}")
+        self._list_key = list_key
         self._opened: _Opened | None = None
         self._sha256: str | None = None
 
@@ -121,8 +123,12 @@ class Input:
         encoding = text_encoding(text, self.name)
         if self.format in ("csv", "tsv"):
             return _csv_rows(text, encoding, self.name, delimiters=",;\t" if self.format == "csv" else "\t")
+        if self.format == "txt":
+            return _text_rows(text, encoding)
         if self.format == "json" and text.peek().lstrip(b" \t\r\n\0").startswith(b"["):
             return _array_rows(text, encoding, self.name)
+        if self.format == "json" and self._list_key is not None and _lists(text.peek(), self._list_key):
+            return _array_rows(text, encoding, self.name, self._list_key)
         return _line_rows(text, encoding)
 
     def _parquet(self, opened: _Opened) -> Iterator[Row]:
@@ -309,11 +315,29 @@ def _leniently(line: str | bytes) -> Any:
     return Bad(reason, (start if isinstance(start, str) else start.decode(errors="replace"))[:RAW_CHARS].rstrip("\r\n"))
 
 
-def _array_rows(text: BufferedReader[Any], encoding: str, name: str) -> Iterator[Row]:
-    """Rows of one JSON array, each read as soon as it is there."""
+def _text_rows(text: BufferedReader[Any], encoding: str) -> Iterator[Row]:
+    """Rows of plain text: each line that is not blank."""
+    for number, line in enumerate(decoded_lines(text, encoding), 1):
+        if isinstance(line, bytes):
+            yield number, Bad(_NO_TEXT, line.decode(errors="replace")[:RAW_CHARS].rstrip("\r\n"))
+        elif line.strip():
+            yield number, line.strip()
+
+
+def _lists(start: bytes, key: str) -> bool:
+    return re.search(rb'"%s"\s*:\s*\[' % re.escape(key.encode()), start) is not None
+
+
+def _array_rows(text: BufferedReader[Any], encoding: str, name: str, key: str | None = None) -> Iterator[Row]:
+    """Rows of one JSON array, or of the one under `key` of an object, each read as soon as it is there."""
     array = _JsonText(text, encoding)
     number = 0
     try:
+        if key is not None:
+            array.take("{")
+            while array.member() != key:
+                array.value()
+                array.take(",")
         array.take("[")
         if array.next_character() != "]":
             number += 1
@@ -323,6 +347,11 @@ def _array_rows(text: BufferedReader[Any], encoding: str, name: str) -> Iterator
                 number += 1
                 yield number, array.value()
         array.take("]")
+        while key is not None and array.next_character() == ",":
+            array.take(",")
+            array.member()
+            array.value()
+        array.take("" if key is None else "}")
         array.take("")
     except UnicodeDecodeError as error:
         cure = "save the file as UTF-8"
@@ -359,6 +388,12 @@ class _JsonText:
         if found != character:
             raise _no_json(f"{character!r} expected" if character else "nothing more expected", self._text, self._at)
         self._at += len(character)
+
+    def member(self) -> Any:
+        """Take the name of an object's next member, and its colon."""
+        name = self.value()
+        self.take(":")
+        return name
 
     def value(self) -> Any:
         self.next_character()

@@ -1,14 +1,8 @@
 """What a run knows, on disk: one line an outcome, appended as it comes. The same file continues after any kill.
 
-A line is a line of an OpenAI batch output file with a few fields more:
-
-    {"id", "custom_id", "row"?, "error": null, "response": {"status_code", "request_id", "body"},
-     "asked", "instance", "attempts", "latency_s"}
-
-What tells how a row has ended comes first, so that a million lines are looked through in seconds; lines of version
-0.1, in which it did not, are read all the same. Answers and failures stand in one file, or in two (file jobs:
-`answers.jsonl`, `answers.jsonl.failed.jsonl`). Of several lines of one row the last holds, and an answer beats a
-failure. Knows nothing of who asks, or how.
+What a line looks like is a matter of `lines`: of an OpenAI batch output file, or of a job's own records. Answers and
+failures stand in one file, or in two (file jobs: `answers.jsonl`, `answers.jsonl.failed.jsonl`). Of several lines of
+one row the last holds, and an answer beats a failure. Knows nothing of who asks, or how.
 
 What can be lost: a line is written (write(2)) before it counts, so killing the process loses nothing. It is
 synced to the disk at most a second or 1,000 lines later: a power cut loses at most those, and they are asked again.
@@ -16,132 +10,27 @@ synced to the disk at most a second or 1,000 lines later: a power cut loses at m
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
-import re
-import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import TypeVar
 
-import orjson
-
-from analyze.errors import InputError, OutputHeldError, OutputLostError, UsageError
+from analyze.errors import InputError, OutputLostError, UsageError
 from analyze.files import output_errors, sync_folder, whole_file
-from analyze.records import Answer, Failure, FailureKind, Outcome, from_json, to_json
+from analyze.records import Answer, Outcome, Request
 from analyze.runs.index import Index
+from analyze.runs.lines import BATCH, Heading, Lines
 from analyze.runs.seen import Known, Seen, short
 
 T = TypeVar("T")
 OnHole = Callable[[Path], object]
 
-FIRST_BYTES = b'{"id":"batch_req_'
 SYNC_AFTER_S = 1.0
 SYNC_AFTER_LINES = 1000
 READ_BYTES = 1 << 20  # at a time: lines of 1 kB come four times as quickly as with the 8 kB that are usual
-
-
-class RunLock:
-    """One writer an output, as a context manager. The lock is the kernel's (flock): it ends with the process.
-
-    Where the file system has no working locks (`is_sure` is false), what the file says of its holder must do.
-    """
-
-    def __init__(self, path: Path) -> None:
-        """Take the lock or raise OutputHeldError, naming who holds it."""
-        self.path = path
-        self.is_sure = True
-        with output_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._locked()
-            if not self._excludes_others():
-                self.is_sure = False
-                self._refuse_living_holder()
-            self._file.truncate(0)
-            started = datetime.now(UTC).isoformat(timespec="seconds")
-            holder = {"pid": os.getpid(), "host": socket.gethostname(), "started": started}
-            self._file.write(to_json(holder) + b"\n")
-            self._file.flush()
-
-    def _locked(self) -> IO[bytes]:
-        while True:
-            file = open(self.path, "a+b")  # noqa: SIM115 - held open for as long as the run
-            try:
-                _lock(file)
-            except BlockingIOError:
-                file.close()
-                raise self._held(self._holder() or "another process") from None
-            if self.path.exists() and os.path.samestat(os.fstat(file.fileno()), self.path.stat()):
-                return file
-            file.close()  # its last holder removed the name between our open and our lock
-
-    def _excludes_others(self) -> bool:
-        """Try the lock from the outside: some network and cluster file systems grant it to everybody."""
-        with open(self.path, "r+b") as other:  # NFS locks only what is open for writing
-            try:
-                _lock(other)
-            except BlockingIOError:
-                return True
-        return False
-
-    def _refuse_living_holder(self) -> None:
-        holder = self._holder()
-        try:
-            told = orjson.loads(holder)
-            is_here, pid = told["host"] == socket.gethostname(), int(told["pid"])
-        except (ValueError, KeyError, TypeError):
-            return
-        if not is_here:
-            raise self._held(holder, cure=f"if that run has ended: rm {self.path}")
-        if pid != os.getpid() and _is_alive(pid):
-            raise self._held(holder)
-
-    def _holder(self) -> str:
-        return self.path.read_text(errors="replace").strip()
-
-    def _held(
-        self, holder: str, cure: str = "wait for it to end, or stop it; this run changed nothing"
-    ) -> OutputHeldError:
-        return OutputHeldError(f"another run writes to this output: {_in_words(holder)} ({self.path})", cure=cure)
-
-    def __enter__(self) -> RunLock:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.path.unlink(missing_ok=True)
-        self._file.close()
-
-
-def _in_words(holder: str) -> str:
-    """Say who holds a lock; what is no holder of ours is shown as it stands."""
-    try:
-        told = orjson.loads(holder)
-        return f"process {told['pid']} on {told['host']}, since {told['started']}"
-    except (ValueError, KeyError, TypeError):
-        return holder
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # it is somebody else's
-        return True
-    return True
-
-
-def _lock(file: IO[bytes]) -> None:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL):
-            raise
 
 
 class _Appender:
@@ -160,14 +49,13 @@ class _Appender:
 
     def append(self, line: bytes) -> None:
         """Hand one line to the operating system. Raises OutputLostError, leaving no part of the line behind."""
-        size = os.fstat(self._fd).st_size
-        with output_errors(self.path):
-            try:
-                rest = memoryview(line)
-                while rest:
-                    rest = rest[os.write(self._fd, rest) :]
-            except OSError:
-                os.ftruncate(self._fd, size)
+        written = 0
+        try:
+            while written < len(line):
+                written += os.write(self._fd, line[written:])
+        except OSError:
+            with output_errors(self.path):
+                os.ftruncate(self._fd, os.fstat(self._fd).st_size - written)
                 raise
         self._unsynced += 1
         if self._unsynced >= SYNC_AFTER_LINES or time.monotonic() - self._synced_at >= SYNC_AFTER_S:
@@ -193,13 +81,13 @@ class _Appender:
 class Journal:
     """The outcomes of one run. Open it under a RunLock: two writers would mix their lines."""
 
-    def __init__(self, answers: Path, failures: Path | None = None) -> None:
+    def __init__(self, answers: Path, failures: Path | None = None, *, lines: Lines = BATCH) -> None:
         """Open or continue a journal. Raises InputError if a file holds something else."""
-        self.answers_path, self.failures_path = answers, failures or answers
+        self.answers_path, self.failures_path, self._lines = answers, failures or answers, lines
         self._open()
 
     def _open(self) -> None:
-        known = what_is_known(self.answers_path, self.failures_path)
+        known = what_is_known(self.answers_path, self.failures_path, self._lines)
         self.seen, self._outdated, self._holed = known.seen, known.outdated, known.holed
         self._appenders: dict[Path, _Appender] = {}  # made by the first record: opening a journal changes no file
 
@@ -209,10 +97,14 @@ class Journal:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def record(self, outcome: Outcome) -> Known | None:
-        """Write one outcome; when this returns, killing the process cannot lose it. Return what was known before."""
+    def record(self, outcome: Outcome, request: Request | None = None) -> Known | None:
+        """Write one outcome; when this returns, killing the process cannot lose it. Return what was known before.
+
+        `request` is what was asked; lines that are records of a job's own are made of it.
+        """
         answered = isinstance(outcome, Answer)
-        self._appender(self.answers_path if answered else self.failures_path).append(encode(outcome))
+        line = self._lines.encode(outcome, request)
+        self._appender(self.answers_path if answered else self.failures_path).append(line)
         known = self.seen.get(outcome.id)
         self._outdated += known is not None and known.failed is not None
         self.seen.note(outcome.id, short(outcome.asked), None if isinstance(outcome, Answer) else outcome.kind)
@@ -227,7 +119,7 @@ class Journal:
 
     def _fill_holes(self, path: Path) -> None:
         if path in self._holed:
-            rewrite(path, lambda row_id, start: True)
+            rewrite(path, lambda row_id, start: True, self._lines)
             self._holed.discard(path)
 
     def sync(self) -> None:
@@ -239,7 +131,7 @@ class Journal:
         """Remove the lines of these rows, each file in one step: a kill leaves the old file or the new one."""
         self.close()
         for path in dict.fromkeys((self.failures_path, self.answers_path)):
-            rewrite(path, lambda row_id, start: not is_outdated(row_id))
+            rewrite(path, lambda row_id, start: not is_outdated(row_id), self._lines)
         self._open()
 
     def tidy(self) -> None:
@@ -250,13 +142,13 @@ class Journal:
             return
         self.close()  # what replaces a failure is on the disk before that is forgotten
         last = Index()
-        for row_id, start in offsets(self.failures_path):
+        for row_id, start in offsets(self.failures_path, self._lines):
             last[row_id] = start
 
         def is_current(row_id: str, start: int) -> bool:
             return last.get(row_id) == start and self.seen.failed(row_id) is not None
 
-        rewrite(self.failures_path, is_current)
+        rewrite(self.failures_path, is_current, self._lines)
         self._outdated = 0
 
     def close(self) -> None:
@@ -276,59 +168,57 @@ class WhatIsKnown:
     holed: set[Path]
 
 
-def what_is_known(answers: Path, failures: Path) -> WhatIsKnown:
+def what_is_known(answers: Path, failures: Path, lines: Lines = BATCH) -> WhatIsKnown:
     """Read a journal, changing nothing. Raises InputError."""
     known = WhatIsKnown(Seen(), 0, set())
     in_two = failures != answers
     for path in (failures, answers):
-        refuse_foreign(path)
+        refuse_foreign(path, lines)
     if in_two:
-        for row_id, asked, failed in _read(failures, heading, known.holed.add):
+        for row_id, asked, failed in _read(failures, lines.heading, known.holed.add):
             known.outdated += known.seen.get(row_id) is not None
             known.seen.note(row_id, asked, failed)
-    for number, lines in _blocks(answers):
-        if not _note_answers(known.seen, lines):
-            for row_id, asked, failed in _each(answers, number, lines, heading, known.holed.add):
+    for number, block in _blocks(answers):
+        if not _note_answers(known.seen, block, lines):
+            for row_id, asked, failed in _each(answers, number, block, lines.heading, known.holed.add):
                 known.seen.note(row_id, asked, failed)
     if in_two:
-        known.outdated += sum(known.seen.failed(row_id) is None for row_id, _, _ in headings(failures))
+        known.outdated += sum(known.seen.failed(row_id) is None for row_id, _, _ in headings(failures, lines))
     return known
 
 
-def _note_answers(seen: Seen, lines: Sequence[bytes]) -> bool:
+def _note_answers(seen: Seen, block: Sequence[bytes], lines: Lines) -> bool:
     """Take note of lines if all are whole and of answers, at half the price; return whether they are."""
-    found = [*map(_ANSWERED, lines)]
-    if None in found or any(b"\0" in line for line in lines) or not lines[-1].endswith(b"\n"):
+    answered = lines.answered(block)
+    if answered is None or any(b"\0" in line for line in block) or not block[-1].endswith(b"\n"):
         return False
-    askeds, ids, rows = zip(*(answered.groups() for answered in found if answered), strict=True)
-    names = ids if not any(rows) else (own if row is None else row for own, row in zip(ids, rows, strict=True))
-    seen.note_answers(map(bytes.decode, names), (int(asked, 16) for asked in askeds))
+    seen.note_answers(*answered)
     return True
 
 
-def rewrite(path: Path, keep: Callable[[str, int], bool]) -> None:
+def rewrite(path: Path, keep: Callable[[str, int], bool], lines: Lines = BATCH) -> None:
     """Keep the lines for which `keep` (of the row's id and where the line begins) is true, in one step."""
     if path.exists():
         with whole_file(path, "wb") as new:
-            new.writelines(line for start, line in _whole_lines(path) if keep(heading(line)[0], start))
+            new.writelines(line for start, line in _whole_lines(path) if keep(lines.heading(line)[0], start))
 
 
-def offsets(path: Path) -> Iterator[tuple[str, int]]:
+def offsets(path: Path, lines: Lines = BATCH) -> Iterator[tuple[str, int]]:
     """Yield the id of each line's row, and where the line begins."""
     for start, line in _whole_lines(path):
-        yield heading(line)[0], start
+        yield lines.heading(line)[0], start
 
 
-def refuse_foreign(path: Path) -> None:
+def refuse_foreign(path: Path, lines: Lines = BATCH) -> None:
     """Raise InputError for a file that does not begin as a journal does, before anything of it could be cut."""
     try:
         with open(path, "rb") as file:
-            start = file.read(len(FIRST_BYTES))
+            start = file.read(len(lines.begins))
     except FileNotFoundError:
         return
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}", cure="give another output") from error
-    if not FIRST_BYTES.startswith(start.replace(b"\0", b"")):  # a power cut may have left it empty
+    if not lines.begins.startswith(start.replace(b"\0", b"")):  # a power cut may have left it empty
         cure = "give another output, or move this file away"
         raise InputError("this file was not written by a run of ours", path=str(path), line=1, cure=cure)
 
@@ -353,17 +243,17 @@ def drop_torn_tail(path: Path) -> None:
         return
 
 
-def read_outcomes(path: Path) -> Iterator[Outcome]:
+def read_outcomes(path: Path, lines: Lines = BATCH) -> Iterator[Outcome]:
     """Yield the outcomes of a journal in the order they came; a torn tail is left out, a missing file is empty.
 
     Raises InputError for a line that no run of ours wrote.
     """
-    return _read(path, decode)
+    return _read(path, lines.decode)
 
 
-def headings(path: Path) -> Iterator[tuple[str, int, FailureKind | None]]:
+def headings(path: Path, lines: Lines = BATCH) -> Iterator[Heading]:
     """Yield of each line only the row's id, what was asked in short, and the kind of failure. Raises InputError."""
-    return _read(path, heading)
+    return _read(path, lines.heading)
 
 
 def _read(path: Path, reader: Callable[[bytes], T], on_hole: OnHole = lambda path: None) -> Iterator[T]:
@@ -420,67 +310,3 @@ def _blocks(path: Path) -> Iterator[tuple[int, list[bytes]]]:
         while lines := file.readlines(READ_BYTES):
             yield number, lines
             number += len(lines)
-
-
-def encode(outcome: Outcome) -> bytes:
-    record: dict[str, Any] = {
-        "id": f"batch_req_{outcome.asked[:24]}",
-        "custom_id": outcome.id if outcome.custom_id is None else outcome.custom_id,
-    }
-    if outcome.custom_id is not None:
-        record["row"] = outcome.id
-    if isinstance(outcome, Answer):
-        record["error"] = None
-        record["response"] = {"status_code": 200, "request_id": outcome.body.get("id"), "body": outcome.body}
-    else:
-        record["error"] = {"code": outcome.kind, "message": outcome.message}
-        status = outcome.status_code
-        record["response"] = None if status is None else {"status_code": status, "request_id": None, "body": None}
-    record["asked"] = outcome.asked
-    record["instance"] = outcome.instance
-    record["attempts"] = outcome.attempts
-    if isinstance(outcome, Answer):
-        record["latency_s"] = outcome.latency_s
-    elif outcome.raw is not None:
-        record["raw"] = outcome.raw
-    return to_json(record) + b"\n"
-
-
-_ANSWERED = re.compile(
-    rb'\{"id":"batch_req_([0-9a-f]{15})[0-9a-f]{9}","custom_id":"([^"\\]*)",(?:"row":"([^"\\]*)",)?"error":null,'
-).match
-
-
-def heading(line: bytes) -> tuple[str, int, FailureKind | None]:
-    """Return the row's id, what was asked in short, and the kind of failure (None: an answer), of an encoded line.
-
-    Of an answer, only the beginning is looked at (1 us; reading all of 1 kB takes 4). Raises as `decode`.
-    """
-    if (answered := _ANSWERED(line)) is not None:
-        asked, custom_id, row = answered.groups()
-        return (custom_id if row is None else row).decode(), int(asked, 16), None
-    outcome = decode(line)
-    return outcome.id, short(outcome.asked), None if isinstance(outcome, Answer) else outcome.kind
-
-
-def decode(line: bytes) -> Outcome:
-    """Read one line. Raises ValueError, KeyError or TypeError for one that `encode` did not write."""
-    record = from_json(line)
-    row, custom_id = record.get("row"), record["custom_id"]
-    row_id, own = (custom_id, None) if row is None else (row, custom_id)
-    response, error = record["response"], record["error"]
-    if error is None:
-        return Answer(
-            row_id, record["asked"], response["body"], record["instance"], record["attempts"], record["latency_s"], own
-        )
-    return Failure(
-        row_id,
-        record["asked"],
-        error["code"],
-        error["message"],
-        record["instance"],
-        record["attempts"],
-        None if response is None else response["status_code"],
-        record.get("raw"),
-        own,
-    )

@@ -7,6 +7,7 @@ silently, and so are `not` and `if` in a schema. Such a row is asked once more, 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -17,11 +18,23 @@ from analyze.records import Answer, Body, Failure, FailureKind, Outcome, Request
 
 RAW_SHOWN = 300
 RAW_TOLD = 2000
+PATTERN_SHOWN = 200
 
-ONCE_MORE = "That does not follow the required JSON schema: {problem}. Give the whole answer again, as JSON that does."
+ONCE_MORE = (
+    "That does not have the required form: {problem}. Give the whole answer again, in the form that is required."
+)
 
 
-async def ask_checked(ask: Callable[[Request], Awaitable[Outcome]], check: ReplyCheck, request: Request) -> Outcome:
+Ask = Callable[[Request], Awaitable[Outcome]]
+Around = Callable[[Ask], Ask]
+"""Something done around each asking: to the request before, to the outcome after."""
+
+
+def as_it_is(ask: Ask) -> Ask:
+    return ask
+
+
+async def ask_checked(ask: Ask, check: ReplyCheck, request: Request) -> Outcome:
     """Ask a row, and once more where its answer breaks the schema; raises as `ReplyCheck`."""
     first = check(request, await ask(request))
     again = _again(request, first)
@@ -45,36 +58,43 @@ def _again(request: Request, outcome: Outcome) -> Request | None:
     return request._replace(body={**request.body, "messages": [*messages, reply, wish]})
 
 
+Violation = Callable[[str], str | None]
+"""Says what is wrong with the text of a reply; None where nothing is."""
+
+
 class ReplyCheck:
-    """Checks structured answers against their schemas. A schema is compiled once (jsonschema-rs: 0.7 us a reply)."""
+    """Checks constrained answers: a schema (compiled once; jsonschema-rs: 0.7 us a reply), a pattern, or a choice."""
 
     def __init__(self) -> None:
-        self._validators: dict[bytes, Any] = {}
-        self._verified: set[bytes] = set()  # schemas that some reply of this run has satisfied
+        self._checks: dict[bytes, Violation] = {}
+        self._verified: set[bytes] = set()  # constraints that some reply of this run has satisfied
 
     def __call__(self, request: Request, outcome: Outcome) -> Outcome:
-        """Return the answer, or the failure that it is: declined, cut short, no JSON, against its schema.
+        """Return the answer, or the failure that it is: declined, cut short, no JSON, against its constraint.
 
-        Raises ConstraintIgnoredError when the first reply to a schema shows that the server does not apply it.
+        Raises ConstraintIgnoredError when the first reply to one shows that the server does not apply it.
         """
-        if isinstance(outcome, Failure) or (schema := _schema_of(request.body)) is None:
+        if isinstance(outcome, Failure) or (constraint := _constraint_of(request.body)) is None:
             return outcome
-        key = to_json(schema)
-        problem = self._problem(outcome, key, schema)
+        kind, wanted = constraint
+        key = to_json(constraint)
+        if key not in self._checks:
+            self._checks[key] = _CHECKS[kind](wanted)
+        problem = _problem(outcome, self._checks[key])
         if problem is None:
             self._verified.add(key)
             return outcome
-        kind, message = problem
-        if kind == "schema" and key not in self._verified and not self._fits_loosely(outcome.text, key, schema):
+        failure, message = problem
+        if failure == "schema" and key not in self._verified and not self._fits_loosely(outcome.text, kind, key):
             raise ConstraintIgnoredError(
-                f"{outcome.instance or 'the server'} does not apply the schema of row {request.id}: {message}; "
+                f"{outcome.instance or 'the server'} does not apply the {kind} of row {request.id}: {message}; "
                 f"it said: {outcome.text[:RAW_SHOWN]!r}",
                 cure="start vLLM with --structured-outputs-config (start_vllm.sh does), or check the model's support",
             )
         return Failure(
             outcome.id,
             outcome.asked,
-            kind,
+            failure,
             message,
             outcome.instance,
             outcome.attempts,
@@ -82,53 +102,88 @@ class ReplyCheck:
             custom_id=outcome.custom_id,
         )
 
-    def _problem(self, answer: Answer, key: bytes, schema: dict[str, Any]) -> tuple[FailureKind, str] | None:
-        """Return what is wrong with the first choice that is not as asked; None when all are."""
-        for choice in answer.body.get("choices") or [{}]:
-            message = choice.get("message") or {}
-            if message.get("refusal"):
-                return "refused", str(message["refusal"])
-            if choice.get("finish_reason") != "stop":
-                return "truncated", f"finish_reason is {choice.get('finish_reason')!r}, not 'stop'"
-            try:
-                value = from_json(choice.get("text") or message.get("content") or "")
-            except ValueError as error:
-                return "schema", f"no JSON: {error}"
-            violation = self._violation(key, schema, value)
-            if violation is not None:
-                return "schema", violation
-        return None
-
-    def _fits_loosely(self, text: str, key: bytes, schema: dict[str, Any]) -> bool:
+    def _fits_loosely(self, text: str, kind: str, key: bytes) -> bool:
         """Whether the schema was applied and only a control character inside a string spoils the JSON.
 
         xgrammar lets them through where a string is bounded by maxLength: 9 of 60 replies at temperature 1.
         """
+        if kind != "schema":
+            return False
         try:
             value = json.loads(text, strict=False)
         except (ValueError, RecursionError):
             return False
-        return self._violation(key, schema, value) is None
-
-    def _violation(self, key: bytes, schema: dict[str, Any], value: object) -> str | None:
-        import jsonschema_rs
-
-        if key not in self._validators:
-            try:
-                self._validators[key] = jsonschema_rs.validator_for(schema)
-            except (ValueError, jsonschema_rs.ReferencingError):
-                self._validators[key] = None  # not a schema: the server has said so, or applied its own idea of it
-        validator = self._validators[key]
-        error = None if validator is None else next(validator.iter_errors(value), None)
-        return None if error is None else f"{error.message} at {'/'.join(map(str, error.instance_path)) or 'the top'}"
+        return self._checks[key](json.dumps(value)) is None
 
 
-def _schema_of(body: Body) -> dict[str, Any] | None:
+def _problem(answer: Answer, check: Violation) -> tuple[FailureKind, str] | None:
+    """Return what is wrong with the first choice that is not as asked; None when all are."""
+    for choice in answer.body.get("choices") or [{}]:
+        message = choice.get("message") or {}
+        if message.get("refusal"):
+            return "refused", str(message["refusal"])
+        if choice.get("finish_reason") != "stop":
+            return "truncated", f"finish_reason is {choice.get('finish_reason')!r}, not 'stop'"
+        violation = check(choice.get("text") or message.get("content") or "")
+        if violation is not None:
+            return "schema", violation
+    return None
+
+
+def _schema_check(schema: dict[str, Any]) -> Violation:
+    import jsonschema_rs
+
+    try:
+        validator = jsonschema_rs.validator_for(schema)
+    except (ValueError, jsonschema_rs.ReferencingError):
+        validator = None  # not a schema: the server has said so, or applied its own idea of it
+
+    def violation(text: str) -> str | None:
+        try:
+            value = from_json(text)
+        except ValueError as error:
+            return f"no JSON: {error}"
+        broken = None if validator is None else next(validator.iter_errors(value), None)
+        if broken is None:
+            return None
+        return f"{broken.message} at {'/'.join(map(str, broken.instance_path)) or 'the top'}"
+
+    return violation
+
+
+def _regex_check(pattern: str) -> Violation:
+    try:
+        compiled = re.compile(pattern)
+    except re.error:  # in a dialect that Python does not read: the server's word has to do
+        return lambda text: None
+    return lambda text: None if compiled.fullmatch(text) else f"it does not match {pattern[:PATTERN_SHOWN]}"
+
+
+def _choice_check(choices: list[str]) -> Violation:
+    return lambda text: None if text in choices else f"it is none of {', '.join(map(repr, choices))[:PATTERN_SHOWN]}"
+
+
+_CHECKS: dict[str, Callable[[Any], Violation]] = {
+    "schema": _schema_check,
+    "regex": _regex_check,
+    "choice": _choice_check,
+}
+
+
+def _constraint_of(body: Body) -> tuple[str, Any] | None:
+    """Return the kind of constraint of a body, and what it is; None without one that can be checked here."""
     wanted = body.get("response_format")
     if isinstance(wanted, Mapping) and wanted.get("type") == "json_schema":
         form = wanted.get("json_schema")
         schema = form.get("schema") if isinstance(form, Mapping) else None
-        return schema if isinstance(schema, dict) else None
+        return ("schema", schema) if isinstance(schema, dict) else None
     constraint = body.get("structured_outputs")
-    schema = constraint.get("json") if isinstance(constraint, Mapping) else None
-    return schema if isinstance(schema, dict) else None
+    if not isinstance(constraint, Mapping):
+        return None
+    if isinstance(constraint.get("json"), dict):
+        return "schema", constraint["json"]
+    if isinstance(constraint.get("regex"), str):
+        return "regex", constraint["regex"]
+    if isinstance(constraint.get("choice"), list):
+        return "choice", constraint["choice"]
+    return None

@@ -33,7 +33,11 @@ TABLES = ("csv", "tsv", "parquet")
 class RequestMaker(Protocol):
     """What turns a row of a table into a request. Raises ValueError where it cannot."""
 
-    def request(self, row: Any) -> Mapping[str, Any]: ...
+    def request(self, row: Any, number: int) -> Mapping[str, Any]:
+        """`number`: which row of the input it is, from 1."""
+
+    def unusable(self, bad: Bad, number: int) -> Mapping[str, Any]:
+        """Return a request that stands for a row that cannot be read, where such a row is to have an outcome."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +105,9 @@ class Rows:
 
     def _fields(self, number: int, value: Any) -> Fields | None:
         try:
-            if isinstance(value, Bad):
+            if self._template is None and isinstance(value, Bad):
                 raise ValueError(value.reason)
-            return fields_of(value if self._template is None else self._template.request(value))
+            return fields_of(value if self._template is None else _made(self._template, value, number))
         except ValueError as error:
             self._bad(number, error, value)
             return None
@@ -121,6 +125,10 @@ class Rows:
             return "rows of a table become requests by --template prompt.j2"
         wrong = "line" if self._template is None else "line or the template"
         return f"correct the {wrong}, or leave such lines out with --skip-bad"
+
+
+def _made(maker: RequestMaker, value: Any, number: int) -> Mapping[str, Any]:
+    return maker.unusable(value, number) if isinstance(value, Bad) else maker.request(value, number)
 
 
 def _raw(value: Any) -> str:

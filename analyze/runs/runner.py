@@ -23,7 +23,7 @@ from analyze.core import Fate
 from analyze.records import Answer, Failure, Outcome, Request
 from analyze.runs.askers import Asker
 from analyze.runs.backlog import Backlog
-from analyze.runs.replies import ReplyCheck, ask_checked
+from analyze.runs.replies import Around, ReplyCheck, as_it_is, ask_checked
 from analyze.runs.tail import Out, Tail
 
 Chunks = Iterable[Sequence[Request]] | AsyncIterable[Sequence[Request]]
@@ -95,17 +95,19 @@ async def outcomes(
     asker: Asker,
     *,
     stop: Stop | None = None,
-    keep: Callable[[Outcome], object] = lambda outcome: None,
+    keep: Callable[[Request, Outcome], object] = lambda request, outcome: None,
+    around: Around = as_it_is,
 ) -> AsyncGenerator[Outcome, None]:
     """Ask every request, as many at a time as the asker has room for, and yield the outcomes as they come.
 
-    `keep` is called with each outcome before it is yielded, to record it. An error it raises ends everything at once
+    `around` may change what goes to the asker and what comes back, before it is checked. `keep` is called with each
+    request and its outcome before that is yielded, to record it. An error it raises ends all
     and is raised here; one that the source raises, and the reason of a stop, when what is in flight has finished.
     Structured answers are checked, and asked once more where they are wrong: raises ConstraintIgnoredError. Memory
     holds what is read ahead, at most LOOK_AHEAD_ROWS or LOOK_AHEAD_BYTES, and what is in flight.
     """
     stop = stop or Stop()
-    run = _Run(chunks, asker, stop, keep)
+    run = _Run(chunks, asker, stop, keep, around)
     running = asyncio.create_task(run.all())
     try:
         while not (running.done() and run.finished.empty()):
@@ -137,8 +139,10 @@ class _Row(Out):
 class _Run:
     """The workers of one run, and what they share: changed only between two awaits of one event loop."""
 
-    def __init__(self, chunks: Chunks, asker: Asker, stop: Stop, keep: Callable[[Outcome], object]) -> None:
-        self._check = ReplyCheck()
+    def __init__(
+        self, chunks: Chunks, asker: Asker, stop: Stop, keep: Callable[[Request, Outcome], object], around: Around
+    ) -> None:
+        self._check, self._around = ReplyCheck(), around
         self._source, self._asker, self._stop, self._keep = _Source(chunks), asker, stop, keep
         self.finished: asyncio.Queue[Outcome | None] = asyncio.Queue()
         self._backlog = Backlog()
@@ -280,7 +284,8 @@ class _Run:
         self._tail.asked += 1
         since = time.monotonic()
         try:
-            outcome = await ask_checked(partial(self._asker.ask, lane=lane, fate=row.fate), self._check, row.request)
+            ask = self._around(partial(self._asker.ask, lane=lane, fate=row.fate))
+            outcome = await ask_checked(ask, self._check, row.request)
         finally:
             row.workers.discard(worker)
             if not row.workers:
@@ -297,7 +302,7 @@ class _Run:
             return
         if isinstance(outcome, Answer):
             self._learn(row, lane, outcome, since)
-        self._keep(outcome)
+        self._keep(row.request, outcome)
         self.finished.put_nowait(outcome)
 
     def _back(self, row: _Row) -> None:

@@ -63,7 +63,7 @@ class Seen:
         """Tell of each request whether its row is answered as it asks. A third of `get_many`'s price."""
         numbers = self._numbers.get_many([request.id for request in requests])
         return (
-            number == int(request.asked[:15], 16) << _KIND_BITS
+            number is not None and number == int(request.asked[:15], 16) << _KIND_BITS
             for number, request in zip(numbers, requests, strict=True)
         )
 

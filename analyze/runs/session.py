@@ -12,7 +12,7 @@ from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 
 from analyze.core import InstanceReport
-from analyze.errors import AnalyzeError, StoppedEarly
+from analyze.errors import AnalyzeError, StoppedEarly, TimeUp
 from analyze.records import Failure, Outcome, Request
 from analyze.runs.account import Account
 from analyze.runs.askers import Asker, FleetAsker, no_server
@@ -20,6 +20,7 @@ from analyze.runs.journal import SYNC_AFTER_S, Journal
 from analyze.runs.manifest import Manifest, is_other_run, refuse_other_run
 from analyze.runs.plan import changed_rows, mixed
 from analyze.runs.progress import ProgressLine
+from analyze.runs.replies import Around, as_it_is
 from analyze.runs.runner import Chunks, Stop, outcomes
 
 SAME_RUN = {"engine": "the engine", "model": "the model"}
@@ -74,8 +75,9 @@ async def ask_left(
     progress: ProgressLine,
     on_outcome: Callable[[Outcome], None],
     limits: Limits = NO_LIMITS,
+    around: Around = as_it_is,
 ) -> None:
-    """Ask what is left and record each outcome before `account` and `on_outcome` hear of it.
+    """Ask what is left and record each outcome before `account` and `on_outcome` hear of it; `around`: see `outcomes`.
 
     Raises ConstraintIgnoredError, OutputLostError; StoppedEarly at a limit; NoServerError when all servers are gone and
     none comes back, with the rows not asked left to the next run.
@@ -83,14 +85,14 @@ async def ask_left(
     if isinstance(asker, FleetAsker):
         asker.core.speak(progress.note, progress.lang)
 
-    def keep(outcome: Outcome) -> None:
+    def keep(request: Request, outcome: Outcome) -> None:
         if isinstance(outcome, Failure) and isinstance(asker, FleetAsker) and asker.core.gave_up:
             raise no_server([InstanceReport(i.url, problem=i.reason) for i in asker.core.fleet.instances])
-        account.ended(outcome, journal.record(outcome))
+        account.ended(outcome, journal.record(outcome, request))
 
     asked = failed = 0
     with _time_limit(stop, limits.max_time_s), _synced_each_second(journal, stop):
-        async with aclosing(outcomes(left, asker, stop=stop, keep=keep)) as stream:
+        async with aclosing(outcomes(left, asker, stop=stop, keep=keep, around=around)) as stream:
             async for outcome in stream:
                 on_outcome(outcome)
                 asked, failed = asked + 1, failed + isinstance(outcome, Failure)
@@ -122,7 +124,7 @@ def _time_limit(stop: Stop, max_time_s: float | None) -> Iterator[None]:
     if max_time_s is None:
         yield
         return
-    reason = StoppedEarly("the time is up; everything recorded is safe", cure="the same command continues")
+    reason = TimeUp("the time is up; everything recorded is safe", cure="the same command continues")
 
     def time_is_up() -> None:
         if not stop.wanted:

@@ -22,7 +22,8 @@ import orjson
 
 from analyze.records import FAILURE_KINDS, Answer, Failure
 from analyze.runs.index import Index
-from analyze.runs.journal import FIRST_BYTES, READ_BYTES, decode, heading
+from analyze.runs.journal import READ_BYTES
+from analyze.runs.lines import BATCH
 from analyze.runs.tally import Tally
 
 AT_ONCE = 4096  # lines: rows are looked up together, at a tenth of the price
@@ -146,7 +147,7 @@ def _ends_of(lines: Iterable[bytes], found: Survey, failed: _Failed) -> Iterator
     """Count the answers; yield how each row ended that has failed, or may have before it was answered."""
     for line in lines:
         try:
-            if not line.startswith(FIRST_BYTES):
+            if not line.startswith(BATCH.begins):
                 raise ValueError("not written by a run of ours")
             if (failure := _failure_of(line)) is not None:
                 row, kind, instance = failure
@@ -154,9 +155,9 @@ def _ends_of(lines: Iterable[bytes], found: Survey, failed: _Failed) -> Iterator
             elif (answer := _answer_of(line)) is not None:
                 found.tally.add_answer(*answer)
                 if failed:
-                    yield heading(line)[0], _ANSWERED_SINCE
+                    yield BATCH.heading(line)[0], _ANSWERED_SINCE
             else:
-                outcome = decode(line)
+                outcome = BATCH.decode(line)
                 if isinstance(outcome, Answer):
                     found.tally.add(outcome)
                     yield outcome.id, _ANSWERED_SINCE
@@ -207,7 +208,7 @@ def _find_examples(lines: Iterable[bytes], wanted: set[str], found: Survey, fail
             told = _failure_of(line)
             if told is not None and told[1] not in wanted:
                 continue
-            outcome = decode(line)
+            outcome = BATCH.decode(line)
             if isinstance(outcome, Failure) and outcome.kind in wanted and failed.fails_by(outcome.id, outcome.kind):
                 found.examples[outcome.kind] = outcome
                 wanted.discard(outcome.kind)

@@ -20,6 +20,8 @@ from analyze.errors import InputError, UsageError
 from analyze.files import input_errors, strictness, text_encoding
 from analyze.inert import Own, inert_joined
 from analyze.records import Body
+from analyze.runs.ids import content_id
+from analyze.runs.inputs import Bad
 from analyze.tokens import unguarded_cure, unguarded_in, unguarded_message
 
 ID_COLUMNS = ("custom_id", "task_id", "id")
@@ -63,14 +65,18 @@ class Template:
             cure = "correct it; {% raw %}…{% endraw %} around text that is meant to hold {{, {% or {#"
             raise InputError(f"no template: {error.message}", path=name, line=error.lineno, cure=cure) from error
 
-    def request(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+    def request(self, row: Mapping[str, Any], number: int = 0) -> Mapping[str, Any]:
         """Return the request of one row: `{"id"?, "group"?, "body"}`. Raises ValueError where there is none."""
         if not isinstance(row, Mapping):
             raise ValueError(f"a row must be an object with named values, not {type(row).__name__}")
         body: Body = {**self._fields, "messages": [{"role": "user", "content": self._text(row)}]}
-        own = next((value for name in ID_COLUMNS if (value := _name_in(row, name))), None)
+        own = next((value for name in ID_COLUMNS if (value := _name_in(row, name))), None) or content_id(row)
         named = {"id": own, "group": _name_in(row, GROUP_COLUMN)}
         return {**{key: value for key, value in named.items() if value}, "body": body}
+
+    def unusable(self, bad: Bad, number: int) -> Mapping[str, Any]:
+        """Raise ValueError: a row that cannot be read makes no request."""
+        raise ValueError(bad.reason)
 
     def refuse(self, tokens: Collection[str], model: str | None) -> None:
         """Refuse from now on every row that brings in one of these control tokens of the model: see `tokens`."""

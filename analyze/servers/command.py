@@ -12,15 +12,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from types import FrameType
 
-from analyze.errors import AnalyzeError, ServerError, UsageError
-from analyze.lang import LANGS, language
+from analyze.errors import AnalyzeError, UsageError
+from analyze.lang import LANGS, Lang, language
 from analyze.servers import checking, processes
 from analyze.servers.hardware import find_gpus
 from analyze.servers.installed import missing_extra
 from analyze.servers.planning import Plan, plan
+from analyze.servers.private import model_command, write_tiny_model
 from analyze.servers.probing import look_all
 from analyze.servers.settings import ServerSettings, read_presets, server_settings
 from analyze.servers.starting import check_model, running, start
@@ -47,10 +47,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         run: Callable[[argparse.Namespace, ServerSettings, Console], int] = arguments.run
         return run(arguments, server_settings(os.environ), console)
     except AnalyzeError as error:
-        print(f"analyze servers: {error}", file=sys.stderr)
+        print(f"analyze servers: {error.said(_lang(arguments))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+
+
+def _lang(arguments: argparse.Namespace) -> Lang:
+    try:
+        return language(arguments.lang)
+    except UsageError:  # ANALYZE_LANG itself is wrong, and that is the error
+        return "en"
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
@@ -148,22 +155,14 @@ def _plan(settings: ServerSettings, console: Console | None) -> Plan:
 def _ready_to_start(settings: ServerSettings, console: Console) -> Plan:
     """Plan, and write the tiny model if it is what will be served and is not there yet."""
     made = _plan(settings, console)
-    if made.demo_model and not made.demo_model.exists():
-        console.say("making_model", path=made.demo_model)
-        # A process of its own: torch would keep 400 MB in this one for as long as it waits for the job.
-        done = subprocess.run(_model_command(made.demo_model), capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise ServerError(f"the tiny model could not be written:\n{done.stderr.strip()}", cure="see above")
+    if made.demo_model:
+        write_tiny_model(made.demo_model, console)
     return made
-
-
-def _model_command(folder: Path) -> list[str]:
-    return [sys.executable, "-m", "analyze.tiny_model", str(folder)]
 
 
 def _show(made: Plan, job: Sequence[str]) -> int:
     if made.demo_model:
-        print(shlex.join(_model_command(made.demo_model)))
+        print(shlex.join(model_command(made.demo_model)))
     for spec in made.specs:
         print(spec.command)
     if job:

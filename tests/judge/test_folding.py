@@ -17,6 +17,7 @@ from analyze.judge.cells import Cell, cells_of
 from analyze.judge.folding import fold_task, outcome_of
 from analyze.judge.issues import ISSUES
 from analyze.judge.labels import DIMENSIONS
+from analyze.judge.probabilities import Reading
 from analyze.judge.tasks import Task
 from analyze.judge.verdicts import CellFailure, Reply, Verdict
 from tests.judge.factory import facts_json, task, verdict
@@ -216,6 +217,53 @@ def test_two_means_on_the_same_side_decide_and_nothing_else_does() -> None:
     assert outcome_of(0.5, 0.5) == ("tie", "true")
     assert outcome_of(0.5, 1.0) == outcome_of(0.0, 0.5) == ("tie", "weak")
     assert outcome_of(0.0, 1.0) == ("tie", "conflict")
+
+
+def sure(digit: int, *probabilities: float) -> Reading:
+    one, two, three, four, five = probabilities
+    return Reading(digit, (one, two, three, four, five), 0.9)
+
+
+def test_where_all_probabilities_of_a_pair_are_known_it_has_an_expected_score() -> None:
+    pair = task()
+    first, second = (cell.id for cell in cells_of(pair))
+    replies: dict[str, Reply] = {first: verdict(5), second: verdict(2)}
+    readings = {first: sure(5, 0, 0, 0.2, 0.2, 0.6), second: sure(2, 0.1, 0.5, 0.2, 0.2, 0)}
+    (record,) = fold_task(pair, replies, {}, readings=readings)["rivals"]
+    assert record["expected"] == pytest.approx((0.2 * 0.5 + 0.2 * 0.75 + 0.6 + 0.1 + 0.5 * 0.75 + 0.1 + 0.2 * 0.25) / 2)
+    assert record["score"] == 0.875, "what was written stays what counts"
+    assert record["cells"][0]["probabilities"] == {"1": 0, "2": 0, "3": 0.2, "4": 0.2, "5": 0.6}
+    assert record["cells"][0]["legal_mass"] == 0.9
+    (record,) = fold_task(pair, replies, {}, readings={first: readings[first]})["rivals"]
+    assert record["expected"] is None and record["cells"][1]["probabilities"] is None
+    assert record["cells"][1]["legal_mass"] is None and record["score"] == 0.875
+
+
+def test_a_reading_of_another_digit_than_the_verdict_is_none() -> None:
+    pair = task()
+    first, second = (cell.id for cell in cells_of(pair))
+    readings = {first: sure(4, 0, 0, 0, 1, 0), second: sure(1, 1, 0, 0, 0, 0)}
+    record = fold_task(pair, {first: verdict(5), second: FAILED}, {}, readings=readings)["rivals"][0]
+    assert [cell["probabilities"] for cell in record["cells"]] == [None, None] and record["expected"] is None
+
+
+masses = st.lists(st.floats(0.01, 1), min_size=5, max_size=5)
+
+
+@given(masses, masses, digits, digits)
+def test_swapping_target_and_rival_mirrors_the_expected_score(
+    a: list[float], b: list[float], said: int, said_then: int
+) -> None:
+    pair, turned = task(), swapped(task())
+    told = [sure(digit, *(mass / sum(of) for mass in of)) for digit, of in ((said, a), (said_then, b))]
+    verdicts = [verdict(said), verdict(said_then)]
+    records = []
+    for sides, way in ((pair, 1), (turned, -1)):
+        ids = [cell.id for cell in cells_of(sides)]
+        readings = dict(zip(ids, told[::way], strict=True))
+        records += fold_task(sides, dict(zip(ids, verdicts[::way], strict=True)), {}, readings=readings)["rivals"]
+    assert records[1]["expected"] == pytest.approx(1 - records[0]["expected"])
+    assert 0 <= records[0]["expected"] <= 1
 
 
 AUDITED = task(target="def a(x):\n    y = x\n    return y\n", rivals=("def b(x):\n    # b\n    z = x\n    return z\n",))

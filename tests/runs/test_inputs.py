@@ -119,8 +119,8 @@ def test_files_packed_in_parts_are_read_to_their_end(tmp_path, pack):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("rows.txt", "unknown ending '.txt'"),
-        ("rows.txt.gz", "unknown ending '.txt'"),
+        ("rows.doc", "unknown ending '.doc'"),
+        ("rows.doc.gz", "unknown ending '.doc'"),
         ("rows.gz", "no ending"),
         ("rows", "no ending"),
     ],
@@ -671,3 +671,26 @@ def test_memory_does_not_grow_with_the_input(tmp_path, name, encoding):
     finally:
         tracemalloc.stop()
     assert peak < 6_000_000 < len(text.encode()) / 4
+
+
+def test_plain_text_has_a_row_on_each_line_that_is_not_blank(tmp_path: Path) -> None:
+    path = tmp_path / "queries.txt"
+    path.write_bytes("first\n\n  第二 行\u2028same line \r\nlast".encode())
+    assert list(Input(path).rows()) == [(1, "first"), (3, "第二 行\u2028same line"), (4, "last")]
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_rows_may_be_listed_in_an_object(tmp_path: Path, indent: int | None) -> None:
+    path = tmp_path / "queries.json"
+    path.write_text(json.dumps({"about": {"x": [1]}, "queries": ["a", {"query": "b"}], "more": 3}, indent=indent))
+    assert list(Input(path, list_key="queries").rows()) == [(1, "a"), (2, {"query": "b"})]
+    path.write_text('{"query": "a"}\n{"query": "b"}\n')
+    assert [value for _, value in Input(path, list_key="queries").rows()] == [{"query": "a"}, {"query": "b"}]
+
+
+@pytest.mark.parametrize("broken", ['{"queries": ["a", ', '{"queries": ["a"] "b"}', '{"queries": ["a"]}x'])
+def test_a_list_in_an_object_that_ends_wrongly_says_after_which_row(tmp_path: Path, broken: str) -> None:
+    path = tmp_path / "queries.json"
+    path.write_text(broken)
+    with pytest.raises(InputError, match=r"no JSON in or after row [12]"):
+        list(Input(path, list_key="queries").rows())

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from analyze.errors import InputError, OutputHeldError, OutputLostError
 from analyze.records import FAILURE_KINDS, Answer, Failure, Outcome
-from analyze.runs.journal import Journal, RunLock, decode, encode, heading, headings, read_outcomes
+from analyze.runs.journal import Journal, headings, read_outcomes
+from analyze.runs.lines import BATCH
+from analyze.runs.lock import RunLock
 from analyze.runs.seen import Known, short
 
 texts = st.text()
@@ -47,15 +49,15 @@ def answer(row: str, asked: str = "a" * 64, text: str = "x") -> Answer:
 
 @given(st.one_of(answers, failures))
 def test_what_is_written_is_what_is_read(outcome: Outcome):
-    line = encode(outcome)
+    line = BATCH.encode(outcome)
     assert line.count(b"\n") == 1 and line.endswith(b"\n")
-    assert decode(line) == outcome
+    assert BATCH.decode(line) == outcome
 
 
 @given(st.one_of(answers, failures))
 def test_the_heading_of_a_line_says_what_the_whole_line_says(outcome: Outcome):
     failed = outcome.kind if isinstance(outcome, Failure) else None
-    assert heading(encode(outcome)) == (outcome.id, short(outcome.asked), failed)
+    assert BATCH.heading(BATCH.encode(outcome)) == (outcome.id, short(outcome.asked), failed)
 
 
 OLD_LINES = b"""\

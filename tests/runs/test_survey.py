@@ -17,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analyze.records import FAILURE_KINDS, Answer, Failure
-from analyze.runs.journal import RunLock, encode
+from analyze.runs.lines import BATCH
+from analyze.runs.lock import RunLock
 from analyze.runs.survey import holder_of, survey
 from analyze.runs.tally import Tally
 
@@ -76,11 +77,11 @@ def test_what_is_told_of_a_journal_is_what_reading_all_of_it_would_tell(failed: 
         last.pop(answer.id, None)
     with tempfile.TemporaryDirectory() as folder:
         one, two = Path(folder, "a.jsonl"), Path(folder, "f.jsonl")
-        one.write_bytes(b"".join(map(encode, answered)))
-        two.write_bytes(b"".join(map(encode, failed)))
+        one.write_bytes(b"".join(map(BATCH.encode, answered)))
+        two.write_bytes(b"".join(map(BATCH.encode, failed)))
         found = survey(one, two)
         both = Path(folder, "j.jsonl")
-        both.write_bytes(b"".join(map(encode, [*failed, *answered])))
+        both.write_bytes(b"".join(map(BATCH.encode, [*failed, *answered])))
         assert survey(both).tally == found.tally, "in one file or in two"
     assert (found.tally.ok, found.tally.usage()) == (expected.ok, expected.usage())
     assert found.tally.answered_s == pytest.approx(expected.answered_s)
@@ -102,7 +103,7 @@ def test_a_row_counts_once_however_often_it_failed_before_it_was_answered(
     for outcome in outcomes:
         if not isinstance(last.get(outcome.id), Answer):
             last[outcome.id] = outcome
-            written.append(encode(outcome))
+            written.append(BATCH.encode(outcome))
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr("analyze.runs.survey.AT_ONCE", at_once)
         path = Path(folder, "j.jsonl")
@@ -118,7 +119,7 @@ def test_a_row_counts_once_however_often_it_failed_before_it_was_answered(
 
 def old_line(outcome: Answer | Failure) -> bytes:
     """Return a line as version 0.1 wrote it."""
-    record = json.loads(encode(outcome))
+    record = json.loads(BATCH.encode(outcome))
     order = ["id", "custom_id", "response", "error", "asked", "instance", "attempts", "latency_s", "raw", "row"]
     return json.dumps({key: record[key] for key in order if key in record}, separators=(",", ":")).encode() + b"\n"
 
@@ -127,7 +128,7 @@ def old_line(outcome: Answer | Failure) -> bytes:
 def test_lines_of_the_first_version_tell_the_same(outcomes: list[Answer | Failure]):
     with tempfile.TemporaryDirectory() as folder:
         new, old = Path(folder, "new.jsonl"), Path(folder, "old.jsonl")
-        new.write_bytes(b"".join(map(encode, outcomes)))
+        new.write_bytes(b"".join(map(BATCH.encode, outcomes)))
         old.write_bytes(b"".join(map(old_line, outcomes)))
         assert survey(old).tally == survey(new).tally
 
@@ -138,15 +139,15 @@ def answer(row: str) -> Answer:
 
 def test_what_no_run_of_ours_wrote_is_counted_and_passed_over(tmp_path):
     path = tmp_path / "a.jsonl"
-    foreign = b'{"id":"batch_req_1"}\n{"x":1}\nno json\n' + encode(answer("a"))[5:]
-    path.write_bytes(encode(answer("a")) + foreign + encode(answer("b")))
+    foreign = b'{"id":"batch_req_1"}\n{"x":1}\nno json\n' + BATCH.encode(answer("a"))[5:]
+    path.write_bytes(BATCH.encode(answer("a")) + foreign + BATCH.encode(answer("b")))
     found = survey(path)
     assert (found.tally.ok, found.foreign, found.is_torn) == (2, 4, False)
 
 
 def test_a_failure_that_is_damaged_in_its_middle_is_no_line_of_ours(tmp_path):
     path = tmp_path / "a.jsonl"
-    line = encode(Failure("a", "0" * 64, "server", "HTTP 500", "http://h:1/v1", 1))
+    line = BATCH.encode(Failure("a", "0" * 64, "server", "HTTP 500", "http://h:1/v1", 1))
     path.write_bytes(line.replace(b"HTTP 500", b"HTTP" + bytes([1]) + b"500"))
     found = survey(path)
     assert (found.tally.failed.total(), found.examples, found.foreign) == (0, {}, 1)
@@ -154,14 +155,14 @@ def test_a_failure_that_is_damaged_in_its_middle_is_no_line_of_ours(tmp_path):
 
 def test_a_line_that_is_being_written_is_no_line_yet(tmp_path):
     path = tmp_path / "a.jsonl"
-    path.write_bytes(encode(answer("a")) + encode(answer("b"))[:-10])
+    path.write_bytes(BATCH.encode(answer("a")) + BATCH.encode(answer("b"))[:-10])
     found = survey(path)
     assert (found.tally.ok, found.foreign, found.is_torn) == (1, 0, True)
 
 
 def test_a_hole_that_a_power_cut_left_is_no_line(tmp_path):
     path = tmp_path / "a.jsonl"
-    path.write_bytes(encode(answer("a")) + b"\0" * 4096 + b"\n" + encode(answer("b")))
+    path.write_bytes(BATCH.encode(answer("a")) + b"\0" * 4096 + b"\n" + BATCH.encode(answer("b")))
     assert survey(path).tally.ok == 2
 
 
@@ -178,7 +179,10 @@ def test_memory_does_not_grow_with_the_answers(tmp_path):
     answered, failed = tmp_path / "a.jsonl", tmp_path / "f.jsonl"
     failed.write_bytes(b"")
     peaks = []
-    line, failure = encode(answer("0000000")), encode(Failure("f000000", "0" * 64, "server", "HTTP 500", None, 1))
+    line, failure = (
+        BATCH.encode(answer("0000000")),
+        BATCH.encode(Failure("f000000", "0" * 64, "server", "HTTP 500", None, 1)),
+    )
     for count in (1000, 200_000):
         with open(answered, "wb") as file:
             file.writelines(line.replace(b"0000000", b"%07d" % n, 1) for n in range(count))

@@ -42,12 +42,17 @@ def test_a_row_becomes_a_request_that_the_run_takes(tmp_path):
         ({"task_id": "t", "id": "i"}, "t"),
         ({"task_id": None, "id": "i"}, "i"),
         ({"custom_id": "", "id": 0}, "0"),
-        ({"text": "x"}, None),
-        ({"id": ""}, None),
     ],
 )
 def test_the_first_column_that_names_the_row_is_its_id(tmp_path, row, own):
     assert template(tmp_path, "x").request(row).get("id") == own
+
+
+@pytest.mark.parametrize("row", [{"text": "x"}, {"id": ""}])
+def test_a_row_without_a_name_is_named_by_what_it_says_and_not_by_the_prompt(tmp_path, row):
+    one, other = (template(tmp_path, text).request(row)["id"] for text in ("x", "y"))
+    assert one == other and one.startswith("sha256:")
+    assert template(tmp_path, "x").request({**row, "text": "y"})["id"] != one
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,302 @@
+"""`python -m analyze.classify --input queries.txt --output results.json`: a label for each text of a file.
+
+Without addresses a private fleet is started from the engine flags; with them those servers are asked. What a file job
+does is `runs.filejob`'s.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analyze import settings
+from analyze.classify.labels import Labels, read_labels
+from analyze.classify.outputs import Record, build, in_order, is_built
+from analyze.classify.prompts import default_prompt, read_prompt, sampling
+from analyze.classify.records import FIRST, Asking, Maker, lines
+from analyze.console import printable
+from analyze.errors import EXIT_OK, ServerError, UsageError
+from analyze.lang import Lang, is_lang, language
+from analyze.records import from_json
+from analyze.runs.askers import Asker, connected_asker
+from analyze.runs.command import Parser, add_limit_flags, add_run_flags, add_settings, flags_of, positive, run_command
+from analyze.runs.filejob import FileJob, Paths, dry_run, run
+from analyze.runs.manifest import read_manifest
+from analyze.runs.session import Limits
+
+if TYPE_CHECKING:
+    from analyze.servers.private import PrivateFleet
+    from analyze.servers.settings import ServerSettings
+
+log = logging.getLogger(__name__)
+
+SETTINGS = (*settings.ADDRESSES, settings.ANALYZE_LANG)
+SEED_MODEL = "Qwen/Qwen2.5-3B-Instruct"
+LIST_KEY = "queries"
+ENDINGS = (".jsonl", ".json", ".csv", ".parquet")
+LEAST_LOGPROBS, MOST_LOGPROBS = 8, 20  # the most is vLLM's own limit
+
+ENGINE_FLAGS = ("tensor_parallel_size", "gpu_memory_utilization", "max_num_seqs", "max_model_len")
+DEFAULTS = {"tensor_parallel_size": 1, "gpu_memory_utilization": 0.9, "max_num_seqs": 256, "max_model_len": 8192}
+
+TEXTS: dict[Lang, dict[str, str]] = {
+    "en": {
+        "label": "Classifying",
+        "counts": "labels:",
+        "count": "  {label}: {count:,} ({share:.1%})",
+        "none": "(no label)",
+        "cached": "prompt tokens from the prefix cache: {share:.0%}",
+        "starting": "no address is given: starting servers of our own ({logs})",
+    },
+    "zh": {
+        "label": "分类",
+        "counts": "分类统计:",
+        "count": "  {label}: {count:,}（{share:.1%}）",
+        "none": "（无标签）",
+        "cached": "来自前缀缓存的提示 token: {share:.0%}",
+        "starting": "未给出服务器地址: 自行启动服务器（{logs}）",
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """One invocation, checked."""
+
+    job: FileJob
+    labels: Labels
+    model: str | None
+    settings: settings.Settings
+    urls: tuple[str, ...] | None  # None: servers of our own
+    servers: ServerSettings
+    dry_run: bool
+
+    def run(self) -> int:
+        """Classify, and build what is built at the end. Return the exit code; raises AnalyzeError."""
+        fleet = self._private_fleet() if self.urls is None else None
+        try:
+            code = asyncio.run(run(self.job, lambda: self._connect(fleet)))
+        finally:
+            if fleet is not None:
+                fleet.stop()
+        return code
+
+    def _private_fleet(self) -> PrivateFleet:
+        import sys
+
+        from analyze.servers.private import PrivateFleet
+        from analyze.servers.texts import Console
+
+        print(TEXTS[self.job.lang]["starting"].format(logs=self.servers.log_dir))
+        return PrivateFleet(self.servers, Console(self.job.lang, sys.stdout))
+
+    async def _connect(self, fleet: PrivateFleet | None) -> Asker:
+        """Return who is asked. Raises NoServerError, UsageError, ServerError."""
+        urls = await _started(fleet) if fleet is not None else self.urls
+        return await connected_asker(
+            urls=urls,
+            api_key=settings.api_key(self.settings[settings.VLLM_API_KEY]),
+            model=self.model if fleet is None else None,
+            in_flight=self.job.in_flight,
+        )
+
+
+def finish(job: FileJob) -> list[str]:
+    """Build the output that could not grow by lines; return how many texts have each label, and what was cached."""
+    if is_built(job.paths.output):
+        requests = chain.from_iterable(job.rows(job.source()).chunks())
+        build(job.paths.output, in_order(requests, job.paths.answers, job.paths.failures, job.lines))
+    texts, counts, prompt, cached = TEXTS[job.lang], Counter[str](), 0, 0
+    for record in _records(job.paths):
+        label = record["label"]
+        counts.update([texts["none"]] if label is None else label if isinstance(label, list) else [label])
+        usage = record.get("usage") or {}
+        if usage.get("cached") is not None:
+            prompt, cached = prompt + usage["prompt"], cached + usage["cached"]
+    total = counts.total()
+    said = [texts["count"].format(label=label, count=n, share=n / total) for label, n in counts.most_common()]
+    told = [texts["cached"].format(share=cached / prompt)] if prompt else []
+    return [texts["counts"], *map(printable, said), *told]
+
+
+def _records(paths: Paths) -> Iterator[Record]:
+    for path in (paths.answers, paths.failures):
+        if path.exists():
+            with open(path, "rb") as file:
+                yield from (from_json(line) for line in file if line.endswith(b"\n"))
+
+
+async def _started(fleet: PrivateFleet) -> list[str]:
+    try:
+        return await fleet.start()
+    except ServerError as error:
+        if "out of memory" not in error.message.lower() and "Free memory on device" not in error.message:
+            raise
+        cure = "take less of the GPU: --gpu-memory-utilization 0.7, or a smaller --max-num-seqs or --max-model-len"
+        raise ServerError(error.message, cure=cure) from error
+
+
+def parse(argv: Sequence[str]) -> Classification | settings.Settings:
+    """Read the command line; with --show-settings return the settings instead. Raises UsageError."""
+    args = _parser().parse_args(argv)
+    resolved = flags_of(args, SETTINGS)
+    if args.show_settings:
+        return resolved
+    if not args.input or not args.output:
+        raise UsageError(
+            "no input or no output is given", cure="analyze classify --input queries.txt --output out.json"
+        )
+    output = Path(args.output)
+    if output.suffix not in ENDINGS:
+        raise UsageError(f"{output}: results are written as one of {', '.join(ENDINGS)}", cure=f"-o {output}.jsonl")
+    if args.input != "-" and output.exists() and output.samefile(args.input):
+        raise UsageError(f"{output} is the input too; it would be overwritten", cure="give another output with -o")
+    lang = language(resolved[settings.ANALYZE_LANG])
+    paths = Paths(output.resolve() if output.is_symlink() else output)
+    labels = read_labels(args.labels, multi=args.multi_label)
+    prompt_lang = _prompt_lang(paths, lang)
+    prompt = read_prompt(args.prompt) if args.prompt else default_prompt(labels, prompt_lang)
+    urls = _urls(resolved, args)
+    job = FileJob(
+        name="classify",
+        label=TEXTS[lang]["label"],
+        input=args.input,
+        paths=paths,
+        lang=lang,
+        list_key=LIST_KEY,
+        maker=Maker(prompt, _fields(args, labels), args.query_field, args.gold),
+        lines=lines(labels, args.abstain_below),
+        limit=args.limit,
+        in_flight=args.in_flight or args.batch_size,
+        limits=Limits(args.max_time or args.until, args.max_error_rate),
+        skip_bad=args.skip_bad,
+        update=args.update,
+        retry_failed=args.retry_failed,
+        log_json=args.log_json,
+        told={
+            "settings": resolved.record(),
+            "prompt_lang": prompt_lang,
+            "prompt_sha256": sha256(prompt.encode("utf-8", "surrogatepass")).hexdigest(),
+            "labels": list(labels.names),
+            "multi_label": labels.multi,
+            "sampling": {"temperature": args.temperature, "max_tokens": args.max_tokens},
+            "constrained": not args.lenient,
+            "abstain_below": args.abstain_below,
+        },
+        around=Asking(labels),
+        finish=finish,
+    )
+    return Classification(job, labels, args.model, resolved, urls, _servers(args, output), args.dry_run)
+
+
+def _parser() -> Parser:
+    parser = Parser("analyze.classify", description=__doc__.splitlines()[0] if __doc__ else None)
+    add = parser.add_argument
+    add("-i", "--input", metavar="FILE", help="texts: .txt .json .jsonl .csv .tsv .parquet, also .gz and .zst")
+    add("-o", "--output", metavar="FILE", help="results: .jsonl (saved as they come), .json, .csv, .parquet")
+    add("--model", help=f"the model to ask; without addresses the one to serve ({SEED_MODEL})")
+    add("--prompt", metavar="FILE", help="the prompt; {query} in it stands for the text, else it comes at the end")
+    add("--labels", metavar="A,B|FILE", help="the labels, or a .txt, .json or .jsonl of them, with descriptions")
+    add("--multi-label", action="store_true", help="a text may have several labels, or none")
+    add("--temperature", type=float, default=0.0, help="sampling temperature (0.0)")
+    add("--max-tokens", type=positive, default=100, metavar="N", help="tokens of a reply at most (100)")
+    add("--tensor-parallel-size", type=positive, metavar="N", help="GPUs of one server of our own (1)")
+    add("--gpu-memory-utilization", type=float, metavar="SHARE", help="of a GPU, for a server of our own (0.9)")
+    add("--max-num-seqs", type=positive, metavar="N", help="requests that a server of our own runs at once (256)")
+    add("--max-model-len", type=positive, metavar="N", help="tokens of prompt and reply, of a server of our own (8192)")
+    add(
+        "--batch-size", type=positive, metavar="N", help="texts out at a time; every result is saved as it comes anyway"
+    )
+    add("--query-field", default=FIRST, metavar="NAME", help=f"the field of a row that holds the text ({FIRST})")
+    add("--gold", metavar="FIELD", help="the field of a row that holds its true label, kept with the result")
+    add(
+        "--abstain-below", type=_probability, metavar="P", help="give no label that is less sure than this, from 0 to 1"
+    )
+    add("--lenient", action="store_true", help="do not constrain replies; find labels in free text, and flag them")
+    add_run_flags(parser)
+    add_limit_flags(parser)
+    add("--limit", type=positive, metavar="N", help="only the first N texts")
+    add("--dry-run", action="store_true", help="show the first request and count the rest; ask nothing")
+    add("--log-json", action="store_true", help="tell the progress in lines of JSON")
+    add_settings(parser, SETTINGS, language())
+    return parser
+
+
+def _probability(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no probability from 0 to 1")
+    return value
+
+
+def _prompt_lang(paths: Paths, lang: Lang) -> Lang:
+    """Return the language of a prompt of ours: that of the recorded run, whatever the console speaks today."""
+    recorded = (read_manifest(paths.manifest) or {}).get("prompt_lang")
+    return language(recorded) if isinstance(recorded, str) and is_lang(recorded) else lang
+
+
+def _fields(args: argparse.Namespace, labels: Labels) -> dict[str, Any]:
+    told = sampling(args.temperature, args.max_tokens)
+    if args.lenient:
+        return dict(told)
+    alternatives = min(MOST_LOGPROBS, max(LEAST_LOGPROBS, len(labels.names) + 2))
+    constraint = {"structured_outputs": {"regex": labels.pattern}}
+    return {**told, **constraint, "logprobs": True, "top_logprobs": alternatives}
+
+
+def _urls(resolved: settings.Settings, args: argparse.Namespace) -> tuple[str, ...] | None:
+    """Return the servers to ask, None for servers of our own. Raises UsageError for flags that could do nothing."""
+    sources = (settings.VLLM_ENDPOINTS, settings.VLLM_PORTS, settings.VLLM_HOST)
+    if not args.base_url and all(resolved.resolved[one].source == "default" for one in sources):
+        return None
+    for name in ENGINE_FLAGS:
+        if getattr(args, name) is not None:
+            flag = f"--{name.replace('_', '-')}"
+            raise UsageError(
+                f"{flag} is for servers that are started here, but addresses are given",
+                cure=f"leave out {flag}, or the addresses",
+            )
+    return tuple(settings.addresses(resolved, tuple(args.base_url)))
+
+
+def _servers(args: argparse.Namespace, output: Path) -> ServerSettings:
+    """Return what servers of our own are to be."""
+    import os
+
+    from analyze.servers.hardware import find_gpus
+    from analyze.servers.settings import ServerSettings
+
+    chosen: dict[str, Any] = {name: getattr(args, name) or DEFAULTS[name] for name in ENGINE_FLAGS}
+    model = args.model
+    if model is None and args.output and os.environ.get("VLLM_DEVICE") != "cpu" and find_gpus(os.environ):
+        model = SEED_MODEL
+    return ServerSettings(
+        **chosen,
+        model=model,
+        device=os.environ.get("VLLM_DEVICE", "auto"),
+        extra_args=("--enable-prompt-tokens-details",),
+        log_dir=output.with_name(f"{output.name}.servers"),
+    )
+
+
+def command(argv: Sequence[str]) -> int:
+    parsed = parse(argv)
+    if isinstance(parsed, settings.Settings):
+        print(parsed.show())
+        return EXIT_OK
+    return dry_run(parsed.job) if parsed.dry_run else parsed.run()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run_command(command, argv)

@@ -1,0 +1,173 @@
+"""What a reply says: its label, or why it has none, and how sure the model was. Pure; knows no server and no file.
+
+    {"label": "medical"}               ─► medical
+    log-probabilities of its tokens    ─► medical 0.93, others 0.07
+
+Nothing is guessed: a reply that is not of the agreed form has no label. Only where a user asks for it (`lenient`) is a
+label looked for in free text, and what is found there is flagged.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from analyze.classify.labels import Labels
+from analyze.records import from_json
+
+Label = str | list[str]
+"""One label, or with several a text all that it has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Confidence:
+    """How sure a model was. `probabilities` by label; with several labels a text, of each that the text has it.
+
+    `mass`: the share of all that the model might have said that is one of the labels; None where that is not told,
+    because whoever told it had been kept from saying anything else.
+    """
+
+    kind: str
+    value: float
+    probabilities: Mapping[str, float]
+    mass: float | None = None
+
+
+def label_of(text: str, labels: Labels) -> Label | None:
+    """Return the label that a reply of the agreed form gives; None of any other."""
+    try:
+        value = from_json(text)
+    except ValueError:
+        return None
+    if not isinstance(value, dict):
+        return None
+    if labels.multi:
+        told = [value.get(name) for name in labels.names]
+        good = all(isinstance(one, bool) for one in told)
+        return [name for name, is_so in zip(labels.names, told, strict=True) if is_so] if good else None
+    label = value.get("label")
+    return label if isinstance(label, str) and label in labels.names else None
+
+
+def label_in_text(text: str, labels: Labels) -> Label | None:
+    """Return the label that free text names, as a whole word in whatever case; None where it names none, or several."""
+    found = [name for name in labels.names if _names(name, text)]
+    if labels.multi:
+        return found or None
+    return found[0] if len(found) == 1 else None
+
+
+def _names(name: str, text: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text, re.IGNORECASE) is not None
+
+
+# -- how sure ------------------------------------------------------------------------------------------------------
+
+
+def confidence_of(tokens: object, labels: Labels) -> Confidence | None:
+    """Return how sure the model was of a constrained reply, from `choices[0].logprobs.content`; None if it tells not.
+
+    Under a constraint, log-probabilities are of what the constraint lets through, so they tell how the labels stand to
+    each other, not how much the model would rather have said something else.
+    """
+    if not isinstance(tokens, Sequence) or not tokens:
+        return None
+    try:
+        read = [_Token(str(one["token"]), _alternatives(one)) for one in tokens]
+    except (KeyError, TypeError):
+        return None
+    return _of_several(read, labels) if labels.multi else _of_one(read, labels)
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    text: str
+    others: Mapping[str, float]  # what could have stood here, this token included, and how probable it was
+
+
+def _alternatives(token: Mapping[str, Any]) -> dict[str, float]:
+    found = {str(one["token"]): _probability(one["logprob"]) for one in token.get("top_logprobs") or ()}
+    return {str(token["token"]): _probability(token["logprob"]), **found}
+
+
+def _probability(logprob: object) -> float:
+    value = float(logprob) if isinstance(logprob, int | float) else -math.inf
+    return math.exp(min(0.0, value)) if value == value else 0.0
+
+
+def _of_one(tokens: Sequence[_Token], labels: Labels) -> Confidence | None:
+    """Follow the reply's tokens; what else could have stood at each goes to the labels it could still have become.
+
+    A label is seldom one token: `m`, `me` and `medical` may all lead to the same one, and count for it together. What
+    leads to several labels is shared among them. Tokens that leave open just what the reply's own left open are other
+    spellings of the same beginning, and tell nothing.
+    """
+    replies = {name: labels.reply([name]) for name in labels.names}
+    masses, open_to, sofar, path = dict.fromkeys(labels.names, 0.0), list(labels.names), "", 1.0
+    for token in tokens:
+        if not sofar and not token.text.strip():
+            continue
+        still = _beginning(replies, open_to, sofar + token.text)
+        same = token.others[token.text]
+        for text, probability in token.others.items():
+            fitting = _beginning(replies, open_to, sofar + text) if text and text != token.text else []
+            if fitting == still:
+                same += probability
+            for name in fitting if fitting != still else ():
+                masses[name] += path * probability / len(fitting)
+        open_to, sofar, path = still, sofar + token.text, path * same
+        if len(open_to) < 2:
+            break
+    if len(open_to) != 1:
+        return None
+    masses[open_to[0]] += path
+    total = math.fsum(masses.values())
+    if total <= 0:
+        return None
+    probabilities = {name: mass / total for name, mass in masses.items()}
+    return Confidence("sequence", probabilities[open_to[0]], probabilities)
+
+
+def _beginning(replies: Mapping[str, str], names: Sequence[str], text: str) -> list[str]:
+    return [name for name in names if replies[name].startswith(text)]
+
+
+def _of_several(tokens: Sequence[_Token], labels: Labels) -> Confidence | None:
+    """Read, where each label's `true` or `false` begins, how probable either was. The least sure one counts."""
+    text = "".join(token.text for token in tokens)
+    probabilities: dict[str, float] = {}
+    at, starts = 0, []
+    for token in tokens:
+        starts.append(at)
+        at += len(token.text)
+    for name, place in zip(labels.names, _values(text), strict=False):
+        here = next((i for i, start in enumerate(starts) if start <= place < start + len(tokens[i].text)), None)
+        if here is None:
+            return None
+        before = text[starts[here] : place]
+        yes = _sum(tokens[here].others, before, "true")
+        no = _sum(tokens[here].others, before, "false")
+        if yes + no <= 0:
+            return None
+        probabilities[name] = yes / (yes + no)
+    if len(probabilities) < len(labels.names):
+        return None
+    return Confidence("sequence", min(max(p, 1 - p) for p in probabilities.values()), probabilities)
+
+
+def _values(text: str) -> list[int]:
+    return [found.start(1) for found in re.finditer(r'": (true|false)', text)]
+
+
+def _sum(others: Mapping[str, float], before: str, word: str) -> float:
+    """Add up what could have stood there and begins with `before` and then `word`, or a part of it."""
+    return math.fsum(
+        probability
+        for text, probability in others.items()
+        if text.startswith(before)
+        and (rest := text[len(before) :])
+        and (word.startswith(rest) or rest.startswith(word))
+    )

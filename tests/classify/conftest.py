@@ -1,0 +1,97 @@
+"""The command over fake servers that tell medicine from the rest, in a folder of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from tests.fake_vllm import FakeVLLM, chat_reply
+
+Row = dict[str, Any]
+Body = dict[str, Any]
+
+MEDICAL = re.compile("pneumonia|health|肺炎|medical")
+
+
+def text_of(body: Body) -> str:
+    """Return the text that a request with the packaged prompt asks about."""
+    content = str(body["messages"][0]["content"])
+    return re.split(r"\n(?:Query|Text|查询|文本): ?", content)[-1]
+
+
+def right(body: Body) -> str:
+    return '{"label": "%s"}' % ("medical" if MEDICAL.search(text_of(body)) else "others")
+
+
+@dataclass
+class Ended:
+    code: int
+    out: str
+    err: str
+
+
+@dataclass
+class Command:
+    """`python -m analyze.classify` over `servers`, which answer with `reply`."""
+
+    folder: Path
+    servers: list[FakeVLLM]
+    reply: Callable[[Body], str] = right
+    bodies: list[Body] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        async def handler(request: web.Request, body: Body) -> web.Response:
+            self.bodies.append(body)
+            return web.json_response(chat_reply(self.reply(body)))
+
+        for server in self.servers:
+            server.handler = handler
+
+    def start(self, *flags: str, output: str = "out.jsonl", addresses: bool = True) -> subprocess.Popen[str]:
+        urls = [word for server in self.servers for word in ("--base-url", server.url)] if addresses else []
+        command = [sys.executable, "-m", "analyze.classify", "--output", output, *urls, *flags]
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=self.folder, env=environ()
+        )
+
+    def run(self, *flags: str, output: str = "out.jsonl", addresses: bool = True) -> Ended:
+        process = self.start(*flags, output=output, addresses=addresses)
+        out, err = process.communicate(timeout=120)
+        return Ended(process.returncode, out, err)
+
+    def write(self, name: str, content: str | list[Any]) -> str:
+        text = content if isinstance(content, str) else "".join(json.dumps(row) + "\n" for row in content)
+        (self.folder / name).write_text(text, encoding="utf-8", newline="\n")
+        return name
+
+    def lines(self, name: str = "out.jsonl") -> list[Row]:
+        path = self.folder / name
+        return [json.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
+
+    def lines_whole(self, name: str = "out.jsonl") -> list[bytes]:
+        """Return what is written so far, of a run that goes on."""
+        path = self.folder / name
+        return path.read_bytes().splitlines() if path.exists() else []
+
+    def labels(self, name: str = "out.jsonl") -> dict[str, Any]:
+        return {row["query"]: row["label"] for row in self.lines(name)}
+
+
+def environ() -> dict[str, str]:
+    root = str(Path(__file__).parents[2])
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
+
+
+@pytest.fixture
+def classify(tmp_path: Path, fake: Callable[..., FakeVLLM]) -> Iterator[Command]:
+    yield Command(tmp_path, [fake(), fake()])
