@@ -51,7 +51,7 @@ from analyze.tokens import CANNOT_TELL, refuse_unguarded
 
 if TYPE_CHECKING:
     from analyze.judge.tasks import Task
-    from analyze.stats.summary import Summary
+    from analyze.report.material import Material
 
 ENGINES = ("fleet", "measured")
 LOCK = "journal.jsonl.lock"
@@ -222,11 +222,10 @@ class Pipeline:
         with RunLock(self._out / LOCK):
             judge, facts = await self._ask(tasks)
             recorded = {outcome.id: outcome for outcome in read_outcomes(self._out / "journal.jsonl")}
-            analyses = self._fold(judge, recorded, facts)
-            self._summarise(analyses)
-            failed = sum(map(is_incomplete, analyses))
+            failed = self._fold(judge, recorded, facts)
+            del recorded
             self._finish(len(tasks), failed)
-            return self._report(len(tasks), failed)
+            return self._report(self._gathered(), len(tasks), failed)
 
     def interrupt(self) -> None:
         """Stop as after a Ctrl-C; may be called from any thread."""
@@ -416,19 +415,30 @@ class Pipeline:
 
     # -- 3, 4 ----------------------------------------------------------------------------------------------------
 
-    def _fold(self, judge: Judge, recorded: Mapping[str, Outcome], facts: TaskFacts) -> list[Analysis]:
+    def _fold(self, judge: Judge, recorded: Mapping[str, Outcome], facts: TaskFacts) -> int:
+        """Write per_task.jsonl, a task at a time. Return how many tasks could not be judged whole."""
         self._say("step3")
-        analyses = list(judge.fold(recorded, facts))
-        write_lines(self._out / "per_task.jsonl", analyses)
-        total = Counter({name: sum(a[name] for a in analyses) for name in ("wins", "ties", "losses", "unscored")})
-        self._say("folded", **total)
-        return analyses
+        failed, total = 0, dict.fromkeys(("wins", "ties", "losses", "unscored"), 0)
 
-    def _summarise(self, analyses: Sequence[Analysis]) -> Summary:
-        from analyze.stats.summary import summarise
+        def counted() -> Iterator[Analysis]:
+            nonlocal failed
+            for analysis in judge.fold(recorded, facts):
+                failed += is_incomplete(analysis)
+                for name in total:
+                    total[name] += analysis[name]
+                yield analysis
+
+        write_lines(self._out / "per_task.jsonl", counted())
+        self._say("folded", **total)
+        return failed
+
+    def _gathered(self) -> Material:
+        """Read back what is recorded, and say what it comes to. Pictures and pages show the same numbers."""
+        from analyze.report import gather
 
         self._say("step4")
-        summary = summarise(analyses)
+        material = gather(self._out, lang=self._lang, font_path=self._settings[settings.FONT_PATH])
+        summary = material.summary
         rate, order = summary.overall.win_rate, summary.check.order_agreement
         if self._engine != "measured":
             self._say(f"judge_{summary.check.state}")
@@ -439,7 +449,7 @@ class Pipeline:
             self._say("rate", value=rate.value, low=low, high=high, n=summary.tasks)
         if order.value is not None:
             self._say("order", value=order.value)
-        return summary
+        return material
 
     def _finish(self, tasks: int, failed: int) -> None:
         rows = {"read": tasks + len(self._rejects), "ok": tasks - failed, "failed": failed}
@@ -449,15 +459,14 @@ class Pipeline:
 
     # -- 5, 6 ----------------------------------------------------------------------------------------------------
 
-    def _report(self, tasks: int, failed: int) -> Artefacts:
-        from analyze.report import build_pages, build_pictures
+    def _report(self, material: Material, tasks: int, failed: int) -> Artefacts:
+        from analyze.report import pages_of, pictures_of
 
-        font = self._settings[settings.FONT_PATH]
         self._say("step5")
-        pictures = build_pictures(self._out, lang=self._lang, font_path=font)
+        pictures = pictures_of(material)
         self._say("made", count=len(pictures))
         self._say("step6")
-        pages = build_pages(self._out, lang=self._lang, font_path=font)
+        pages = pages_of(material)
         records = [self._out / name for name in ("run.json", "tasks.jsonl", "per_task.jsonl", "journal.jsonl")]
         lists = [self._out / name for name in ("failed.jsonl", "rejects.jsonl")]
         rejected = len(self._rejects)
