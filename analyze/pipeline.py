@@ -10,7 +10,6 @@ continued by the same command. Steps 3 to 6 are made again from records each tim
 from __future__ import annotations
 
 import asyncio
-import html
 import sys
 import threading
 import time
@@ -51,6 +50,7 @@ from analyze.tokens import CANNOT_TELL, refuse_unguarded
 
 if TYPE_CHECKING:
     from analyze.judge.tasks import Task
+    from analyze.report.brief import Brief
     from analyze.report.material import Material
 
 ENGINES = ("fleet", "measured")
@@ -77,14 +77,15 @@ class Artefacts(Mapping[str, Path]):
     """What a run has made: artefact name (file name without extension) → path.
 
     Where two files share a name (`report.html`, `report.md`) the name means the first; the other has its full name.
-    `failed` tasks of `tasks` could not be judged whole, `rejected` lines were no tasks.
+    `failed` tasks of `tasks` could not be judged whole, `rejected` lines were no tasks. A notebook shows `brief`.
     """
 
-    def __init__(self, paths: Iterable[Path], *, tasks: int, failed: int, rejected: int) -> None:
+    def __init__(self, paths: Iterable[Path], *, tasks: int, failed: int, rejected: int, brief: Brief) -> None:
         self._paths: dict[str, Path] = {}
         for path in sorted(paths, key=lambda path: (path.suffix not in (".html", ".png"), path)):
             self._paths[path.name if path.stem in self._paths else path.stem] = path
         self.tasks, self.failed, self.rejected = tasks, failed, rejected
+        self._brief = brief
 
     def __getitem__(self, name: str) -> Path:
         return self._paths[name]
@@ -99,12 +100,10 @@ class Artefacts(Mapping[str, Path]):
         return "\n".join(f"{name}: {path}" for name, path in self._paths.items())
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f'<tr><th scope="row">{html.escape(name)}</th><td><a href="{html.escape(str(path))}">'
-            f"{html.escape(str(path))}</a></td></tr>"
-            for name, path in self._paths.items()
-        )
-        return f"<table><caption>{self.tasks} tasks, {self.failed} failed</caption>{rows}</table>"
+        return self._brief.html(self)
+
+    def _repr_markdown_(self) -> str:
+        return self._brief.markdown(self)
 
     @property
     def exit_code(self) -> int:
@@ -461,6 +460,7 @@ class Pipeline:
 
     def _report(self, material: Material, tasks: int, failed: int) -> Artefacts:
         from analyze.report import pages_of, pictures_of
+        from analyze.report.brief import Brief
 
         self._say("step5")
         pictures = pictures_of(material)
@@ -471,7 +471,11 @@ class Pipeline:
         lists = [self._out / name for name in ("failed.jsonl", "rejects.jsonl")]
         rejected = len(self._rejects)
         made = Artefacts(
-            [*pictures.values(), *pages.values(), *records, *lists], tasks=tasks, failed=failed, rejected=rejected
+            [*pictures.values(), *pages.values(), *records, *lists],
+            tasks=tasks,
+            failed=failed,
+            rejected=rejected,
+            brief=Brief.of(material),
         )
         self._say("made", count=len(pages))
         print()
