@@ -10,7 +10,6 @@ continued by the same command. Steps 3 to 6 are made again from records each tim
 from __future__ import annotations
 
 import asyncio
-import html
 import sys
 import threading
 import time
@@ -53,7 +52,8 @@ from analyze.tokens import CANNOT_TELL, refuse_unguarded
 if TYPE_CHECKING:
     from analyze.judge.cells import Cell
     from analyze.judge.tasks import Task
-    from analyze.stats.summary import Summary
+    from analyze.report.brief import Brief
+    from analyze.report.material import Material
 
 ENGINES = ("fleet", "measured")
 LOCK = "journal.jsonl.lock"
@@ -80,14 +80,16 @@ class Artefacts(Mapping[str, Path]):
     """What a run has made: artefact name (file name without extension) → path.
 
     Where two files share a name (`report.html`, `report.md`) the name means the first; the other has its full name.
-    `failed` tasks of `tasks` have a pair that could not be judged, `rejected` lines were no tasks.
+    `failed` tasks of `tasks` have a pair that could not be judged, `rejected` lines were no tasks. A notebook shows
+    `brief`.
     """
 
-    def __init__(self, paths: Iterable[Path], *, tasks: int, failed: int, rejected: int) -> None:
+    def __init__(self, paths: Iterable[Path], *, tasks: int, failed: int, rejected: int, brief: Brief) -> None:
         self._paths: dict[str, Path] = {}
         for path in sorted(paths, key=lambda path: (path.suffix not in (".html", ".png"), path)):
             self._paths[path.name if path.stem in self._paths else path.stem] = path
         self.tasks, self.failed, self.rejected = tasks, failed, rejected
+        self._brief = brief
 
     def __getitem__(self, name: str) -> Path:
         return self._paths[name]
@@ -102,12 +104,10 @@ class Artefacts(Mapping[str, Path]):
         return "\n".join(f"{name}: {path}" for name, path in self._paths.items())
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f'<tr><th scope="row">{html.escape(name)}</th><td><a href="{html.escape(str(path))}">'
-            f"{html.escape(str(path))}</a></td></tr>"
-            for name, path in self._paths.items()
-        )
-        return f"<table><caption>{self.tasks} tasks, {self.failed} failed</caption>{rows}</table>"
+        return self._brief.html(self)
+
+    def _repr_markdown_(self) -> str:
+        return self._brief.markdown(self)
 
     @property
     def exit_code(self) -> int:
@@ -242,11 +242,10 @@ class Pipeline:
         with RunLock(self._out / LOCK):
             judge, facts = await self._ask(tasks)
             recorded = {outcome.id: outcome for outcome in read_outcomes(self._out / "journal.jsonl")}
-            analyses = self._fold(judge, recorded, facts)
-            self._summarise(analyses)
-            failed = sum(map(is_incomplete, analyses))
+            failed = self._fold(judge, recorded, facts)
+            del recorded
             self._finish(len(tasks), failed)
-            return self._report(len(tasks), failed)
+            return self._report(self._gathered(), len(tasks), failed)
 
     def interrupt(self) -> None:
         """Stop as after a Ctrl-C; may be called from any thread."""
@@ -504,25 +503,38 @@ class Pipeline:
 
     # -- 3, 4 ----------------------------------------------------------------------------------------------------
 
-    def _fold(self, judge: Judge, recorded: Mapping[str, Outcome], facts: TaskFacts) -> list[Analysis]:
+    def _fold(self, judge: Judge, recorded: Mapping[str, Outcome], facts: TaskFacts) -> int:
+        """Write per_task.jsonl, a task at a time. Return how many tasks could not be judged whole."""
         self._say("step3")
-        analyses = list(judge.fold(recorded, facts))
-        write_lines(self._out / "per_task.jsonl", analyses)
-        probed = Counter(cell["status"] for a in analyses for entry in a["audit"] for cell in entry["cells"])
+        failed, total = 0, dict.fromkeys(("wins", "ties", "losses", "unscored"), 0)
+        probed: Counter[str] = Counter()
+
+        def counted() -> Iterator[Analysis]:
+            nonlocal failed
+            for analysis in judge.fold(recorded, facts):
+                failed += is_incomplete(analysis)
+                probed.update(cell["status"] for entry in analysis["audit"] for cell in entry["cells"])
+                for name in total:
+                    total[name] += analysis[name]
+                yield analysis
+
+        write_lines(self._out / "per_task.jsonl", counted())
         if probed["failed"]:
             self._say("probes_failed", failed=probed["failed"], all=probed.total())
-        total = Counter({name: sum(a[name] for a in analyses) for name in ("wins", "ties", "losses", "unscored")})
         self._say("folded", **total)
-        return analyses
+        return failed
 
-    def _summarise(self, analyses: Sequence[Analysis]) -> Summary:
-        from analyze.stats.summary import summarise
+    def _gathered(self) -> Material:
+        """Read back what is recorded, and say what it comes to. Pictures and pages show the same numbers."""
+        from analyze.report import gather
 
         self._say("step4")
-        summary = summarise(analyses)
+        material = gather(self._out, lang=self._lang, font_path=self._settings[settings.FONT_PATH])
+        summary = material.summary
         if (known := summary.probabilities) is not None:
             read = {"read": known.read, "cells": known.cells, "after_grammar_mask": known.is_masked}
             self._manifest["probabilities"] = read
+            write_manifest(self._out / "run.json", self._manifest)
         rate, order = summary.overall.win_rate, summary.check.order_agreement
         if self._engine != "measured":
             self._say(f"judge_{summary.check.state}")
@@ -536,7 +548,7 @@ class Pipeline:
         if summary.second is not None and summary.second.agreement.value is not None:
             agreement = summary.second.agreement
             self._say("second_agrees", value=agreement.value, n=agreement.n)
-        return summary
+        return material
 
     def _finish(self, tasks: int, failed: int) -> None:
         rows = {"read": tasks + len(self._rejects), "ok": tasks - failed, "failed": failed}
@@ -546,20 +558,24 @@ class Pipeline:
 
     # -- 5, 6 ----------------------------------------------------------------------------------------------------
 
-    def _report(self, tasks: int, failed: int) -> Artefacts:
-        from analyze.report import build_pages, build_pictures
+    def _report(self, material: Material, tasks: int, failed: int) -> Artefacts:
+        from analyze.report import pages_of, pictures_of
+        from analyze.report.brief import Brief
 
-        font = self._settings[settings.FONT_PATH]
         self._say("step5")
-        pictures = build_pictures(self._out, lang=self._lang, font_path=font)
+        pictures = pictures_of(material)
         self._say("made", count=len(pictures))
         self._say("step6")
-        pages = build_pages(self._out, lang=self._lang, font_path=font)
+        pages = pages_of(material)
         records = [self._out / name for name in ("run.json", "tasks.jsonl", "per_task.jsonl", "journal.jsonl")]
         lists = [self._out / name for name in ("failed.jsonl", "rejects.jsonl")]
         rejected = len(self._rejects)
         made = Artefacts(
-            [*pictures.values(), *pages.values(), *records, *lists], tasks=tasks, failed=failed, rejected=rejected
+            [*pictures.values(), *pages.values(), *records, *lists],
+            tasks=tasks,
+            failed=failed,
+            rejected=rejected,
+            brief=Brief.of(material),
         )
         self._say("made", count=len(pages))
         print()

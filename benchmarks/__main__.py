@@ -19,6 +19,7 @@ from benchmarks import (
     makespan,
     memory,
     peers,
+    report,
     results,
     resume,
     scale,
@@ -44,6 +45,7 @@ SECTIONS: dict[str, Callable[[], Section]] = {
     "coverage": coverage.coverage,
     "agreement": agreement.agreement,
     "folding": folding.folding,
+    "report": report.report,
 }
 
 

@@ -12,6 +12,7 @@ from statistics import fmean
 from typing import Any
 
 import aiohttp
+import orjson
 import pytest
 
 from analyze.servers import load_of
@@ -21,6 +22,7 @@ from benchmarks import (
     ideal,
     journaling,
     memory,
+    report,
     results,
     resume,
     scale,
@@ -297,3 +299,15 @@ def test_recording_is_measured_beside_a_script_by_hand() -> None:
     taken = journaling.measured(1_000, 1)
     assert taken.keys() == {"journal", "by-hand"}
     assert all(times["wall_s"] > 0 for rounds in taken.values() for times in rounds)
+
+
+# -- reports -------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_to_report_on_has_as_many_judgements_as_are_asked_for_and_says_the_same_again(tmp_path: Path) -> None:
+    for name in ("once", "again"):
+        report.write(tmp_path / name, 60, "zh")
+    once, again = ((tmp_path / name / "per_task.jsonl").read_bytes() for name in ("once", "again"))
+    records = [orjson.loads(line) for line in once.splitlines()]
+    assert once == again
+    assert sum(len(rival["cells"]) for record in records for rival in record["rivals"]) >= 60

@@ -388,7 +388,7 @@ def test_from_python_it_returns_a_mapping_of_artefacts(served, tmp_path):
     assert paths["report"] == tmp_path / "out" / "report.html"
     assert {"per_task", "summary", "wordcloud_zh", "run", "report.md"} <= set(paths)
     assert all(path.exists() for path in paths.values())
-    assert "report: " in repr(paths) and "<table>" in paths._repr_html_()
+    assert "report: " in repr(paths) and "model-" in paths._repr_html_()
 
 
 async def test_it_works_with_a_running_loop_as_in_a_notebook(served, tmp_path):

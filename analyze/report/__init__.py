@@ -5,7 +5,8 @@
     summary ─► findings ──────────┘
 
 Step 5 is `build_pictures`: charts/*.svg and .png, wordcloud_zh and wordcloud_en as .svg and .png. Step 6 is
-`build_pages`: report.html, report.md, summary.csv, tables.xlsx. The same records give the same bytes.
+`build_pages`: report.html, report.md, summary.csv, tables.xlsx. The same records give the same bytes. Who wants both
+gathers the material once, which is most of the work, for `pictures_of` and `pages_of`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,16 @@ if TYPE_CHECKING:
     from analyze.report.comparison import Compared
     from analyze.report.material import Material
 
-__all__ = ["build_pages", "build_pictures", "build_report", "check_font", "compare_runs"]
+__all__ = [
+    "build_pages",
+    "build_pictures",
+    "build_report",
+    "check_font",
+    "compare_runs",
+    "gather",
+    "pages_of",
+    "pictures_of",
+]
 
 log = logging.getLogger(__name__)
 
@@ -34,18 +44,18 @@ def build_report(run_dir: Path, *, lang: Lang, font_path: str | None = None) -> 
     its own. A picture that cannot be drawn (no words, no font with the glyphs) is absent and logged with the cure.
     Raises InputError where `run_dir` holds no readable run, UsageError where `font_path` is no font.
     """
-    material = _material(run_dir, lang, font_path)
-    return {**_pictures(material), **_pages(material)}
+    material = gather(run_dir, lang=lang, font_path=font_path)
+    return {**pictures_of(material), **pages_of(material)}
 
 
 def build_pictures(run_dir: Path, *, lang: Lang, font_path: str | None = None) -> dict[str, Path]:
     """Build the charts and word clouds: `build_report` without the pages."""
-    return _pictures(_material(run_dir, lang, font_path))
+    return pictures_of(gather(run_dir, lang=lang, font_path=font_path))
 
 
 def build_pages(run_dir: Path, *, lang: Lang, font_path: str | None = None) -> dict[str, Path]:
     """Build report.html, report.md, summary.csv and tables.xlsx: `build_report` without the pictures."""
-    return _pages(_material(run_dir, lang, font_path))
+    return pages_of(gather(run_dir, lang=lang, font_path=font_path))
 
 
 def compare_runs(run_dir: Path, other_dir: Path, *, lang: Lang) -> Compared:
@@ -58,13 +68,14 @@ def compare_runs(run_dir: Path, other_dir: Path, *, lang: Lang) -> Compared:
     return comparison.compare_runs(run_dir, other_dir, lang=lang)
 
 
-def _material(run_dir: Path, lang: Lang, font_path: str | None) -> Material:
+def gather(run_dir: Path, *, lang: Lang, font_path: str | None = None) -> Material:
+    """Read a run and work out all that pictures and pages show. Raises as `build_report` does."""
     from analyze.report.material import Material
 
     return Material.of(Path(run_dir), lang, font_path)
 
 
-def _pictures(material: Material) -> dict[str, Path]:
+def pictures_of(material: Material) -> dict[str, Path]:
     from analyze.report.figures import FIGURES
     from analyze.report.svg import alone
 
@@ -97,7 +108,7 @@ def _picture(material: Material, name: str, svg: str | None, png: bytes | None) 
     return made
 
 
-def _pages(material: Material) -> dict[str, Path]:
+def pages_of(material: Material) -> dict[str, Path]:
     from analyze.report.judging import is_measured
     from analyze.report.markdown import markdown_page
     from analyze.report.page import page

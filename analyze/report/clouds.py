@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from analyze.report.fonts import covers, find_font
+from analyze.report.fonts import covers, find_font, may_embed
 from analyze.report.style import INKS, css_inks_alone
 from analyze.report.words import Kind, Word
 
@@ -45,35 +45,45 @@ class _Placed:
 
 @dataclass(frozen=True, slots=True)
 class Cloud:
-    """A laid-out cloud in the font file `font`, and the words it had no room or no glyphs for."""
+    """A laid-out cloud in the font file `font`, and the words it had no room or no glyphs for.
+
+    `woff` holds the glyphs in use; None where the font's licence forbids to hand them on: then the SVG is a picture.
+    """
 
     font: str
     placed: tuple[_Placed, ...]
     left_out: tuple[Word, ...]
     height: int
     png: bytes
-    woff: bytes
+    woff: bytes | None
 
     def svg(self, name: str, label: str, *, alone: bool = False) -> str:
         """Return the cloud as `<svg>`: for a page, in its theme, or `alone`, as a file with its own colours.
 
         `name` makes the embedded font's family unique on the page.
         """
+        space = ' xmlns="http://www.w3.org/2000/svg"' if alone else ""
+        return (
+            f'<svg{space} class="cloud" role="img" aria-label="{escape(label)}" viewBox="0 0 {_WIDTH} {self.height}" '
+            f'width="{_WIDTH}" height="{self.height}">'
+            f"{self._painted() if self.woff is None else self._written(name, self.woff, alone)}</svg>"
+        )
+
+    def _painted(self) -> str:
+        data = base64.b64encode(self.png).decode()
+        return f'<image width="{_WIDTH}" height="{self.height}" href="data:image/png;base64,{data}"/>'
+
+    def _written(self, name: str, woff: bytes, alone: bool) -> str:
         family = f"cloud-{name}"
-        source = f"url(data:font/woff;base64,{base64.b64encode(self.woff).decode()})format('woff')"
+        source = f"url(data:font/woff;base64,{base64.b64encode(woff).decode()})format('woff')"
         style = f"@font-face{{font-family:{family};src:{source}}}"
         ground = f'<rect class="f-paper" width="{_WIDTH}" height="{self.height}"/>' if alone else ""
-        space = ' xmlns="http://www.w3.org/2000/svg"' if alone else ""
         words = "".join(
             f'<text class="f-{KIND_INK[it.word.kind]}" x="{it.x:g}" y="{it.y:g}" font-size="{it.size}">'
             f"{escape(it.word.text)}</text>"
             for it in self.placed
         )
-        return (
-            f'<svg{space} class="cloud" role="img" aria-label="{escape(label)}" viewBox="0 0 {_WIDTH} {self.height}" '
-            f'width="{_WIDTH}" height="{self.height}"><style>{style}{css_inks_alone() if alone else ""}</style>'
-            f'{ground}<g font-family="{family}">{words}</g></svg>'
-        )
+        return f'<style>{style}{css_inks_alone() if alone else ""}</style>{ground}<g font-family="{family}">{words}</g>'
 
 
 def lay_out(words: Sequence[Word], font_path: str | None = None) -> Cloud | None:
@@ -93,7 +103,8 @@ def lay_out(words: Sequence[Word], font_path: str | None = None) -> Cloud | None
     left_out = tuple(word for word in reversed(chosen) if word.text not in drawn)
     buffer = io.BytesIO()
     cloud.to_image().save(buffer, format="PNG")
-    return Cloud(font, placed, left_out, cloud.height, buffer.getvalue(), _glyphs_in_use(font, "".join(sorted(drawn))))
+    woff = _glyphs_in_use(font, "".join(sorted(drawn))) if may_embed(font) else None
+    return Cloud(font, placed, left_out, cloud.height, buffer.getvalue(), woff)
 
 
 def _chosen(words: Sequence[Word]) -> list[Word]:

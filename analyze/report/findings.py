@@ -1,18 +1,16 @@
-"""What the numbers of a run say, in words: the answer, facts per author, contradictions, phrases.
+"""What the numbers of a run say, in words: the answer, facts per author, contradictions.
 
 Knows records and statistics; no markup and no file. Pages, Markdown and notebooks show the same findings.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from analyze.report.numbers import mean, percent, percent_span, probability, score, score_span
 from analyze.report.reading import Record
-from analyze.report.safe import cut
 from analyze.report.words import judged
 
 if TYPE_CHECKING:
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
 Texts = Mapping[str, str]
 
 _MOST_P = 0.05
-_PHRASE_CHARS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,23 +249,3 @@ def fact_contradictions(tasks: Sequence[Record]) -> list[FactContradiction]:
         for dimension, against in (rival.get("contradicted") or {}).items()
     ]
     return sorted(found, key=lambda it: (-abs(it.verdict - 0.5), it.task_id, it.rival, it.dimension))
-
-
-@dataclass(frozen=True, slots=True)
-class Phrase:
-    text: str
-    count: int
-    task_id: str
-
-
-def phrases(tasks: Sequence[Record], kind: Literal["strengths", "weaknesses"], side: str, most: int) -> list[Phrase]:
-    """Return the most frequent phrases, each with a task that has it; equal but for case and space is the same."""
-    counts: Counter[str] = Counter()
-    first: dict[str, tuple[str, str]] = {}
-    for task, rival in judged(tasks):
-        said = {" ".join(phrase.split()).lower(): phrase for phrase in (rival.get(kind) or {}).get(side, ())}
-        counts.update(said.keys())
-        for key, phrase in said.items():
-            first.setdefault(key, (phrase, task["task_id"]))
-    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return [Phrase(cut(first[key][0], _PHRASE_CHARS), count, first[key][1]) for key, count in ranked[:most] if key]

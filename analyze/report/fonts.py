@@ -84,6 +84,19 @@ def glyphs(path: str) -> frozenset[int]:
         raise OSError(f"not a font: {error}") from error
 
 
+def may_embed(path: str) -> bool:
+    """Tell whether a font's licence lets its glyphs travel in a file: `fsType` of its OS/2 table.
+
+    Not if it is restricted (2), may not be cut down to what is used (0x100), or only as bitmaps (0x200). A font
+    without the table says nothing against it. Source: OpenType specification, OS/2, fsType.
+    """
+    from fontTools.ttLib import TTFont
+
+    with TTFont(path, fontNumber=0, lazy=True) as font:
+        kind: int = font["OS/2"].fsType if "OS/2" in font else 0
+    return kind & 0xF != 2 and not kind & 0x300
+
+
 def _share(path: str, needed: frozenset[str]) -> float:
     try:
         have = glyphs(path)

@@ -5,7 +5,9 @@ Knows which parts there are; draws and writes none of them itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import gc
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +18,7 @@ from analyze.report.figures import Figure, figures
 from analyze.report.findings import subject
 from analyze.report.fonts import find_font
 from analyze.report.judging import check_state, is_measured
+from analyze.report.prose import KINDS, SIDES, Kind, Phrase, Prose, Side
 from analyze.report.reading import Recorded, read_run
 from analyze.report.svg import Drawing, Text, titled
 from analyze.report.texts import TEXTS
@@ -23,6 +26,10 @@ from analyze.report.words import Word, words_of
 
 if TYPE_CHECKING:
     from analyze.stats.summary import Summary
+
+
+# Of each list of strengths or weaknesses.
+MOST_PHRASES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +41,7 @@ class Material:
     summary: Summary
     figures: list[Figure]
     words: Mapping[Lang, list[Word]]
+    phrases: Mapping[tuple[Kind, Side], list[Phrase]]
     clouds: Mapping[Lang, Cloud | None]
     font_path: str | None
 
@@ -42,17 +50,23 @@ class Material:
         """Read a run and compute all that its report shows. Raises InputError, and UsageError for a bad font."""
         from analyze.stats.summary import summarise
 
-        recorded = read_run(run_dir)
-        summary = summarise(recorded.tasks)
+        with _no_cycles():
+            prose = Prose()
+            recorded = read_run(run_dir, prose.hear)
+            phrases = {(kind, side): prose.phrases(kind, side, MOST_PHRASES) for kind in KINDS for side in SIDES}
+            said = prose.words
+            del prose
+            summary = summarise(recorded.tasks)
         # Without a model the free text is sentences of this program's own: their words say nothing about the code.
         measured = is_measured(recorded.run)
-        words = {each: words_of(recorded.tasks, each, free_text=not measured) for each in LANGS}
+        words = {each: words_of(summary.issues, {} if measured else said[each], each) for each in LANGS}
         return cls(
             recorded=recorded,
             lang=lang,
             summary=summary,
             figures=figures(summary, lang, measured=measured),
             words=words,
+            phrases=phrases,
             clouds={each: lay_out(words[each], font_path) for each in LANGS},
             font_path=font_path,
         )
@@ -96,3 +110,15 @@ class Material:
         if self.font_path is not None and cloud.font != self.font_path:
             return t["font_lacks"].format(font=self.font_path, other=Path(cloud.font).name)
         return None
+
+
+@contextmanager
+def _no_cycles() -> Iterator[None]:
+    """Let nobody look for cycles meanwhile: records are none, and looking through them takes as long as reading."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

@@ -30,12 +30,12 @@ from analyze.report.findings import (
     fact_contradictions,
     facts_per_author,
     halo_text,
-    phrases,
     subject,
     target_name,
 )
 from analyze.report.judging import banners, check_state, flags, gate_lines, habit_lines, is_measured, probe_lines
-from analyze.report.reading import Record
+from analyze.report.prose import KINDS, SIDES
+from analyze.report.reading import Record, lowest_first
 from analyze.report.robin import robin_view
 from analyze.report.runinfo import flat, instance_rows, run_rows
 from analyze.report.second import second_view
@@ -53,13 +53,11 @@ if TYPE_CHECKING:
     from analyze.stats.summary import Result
 
 # A page stays openable on a phone and attachable to a mail: what does not fit is named, with its file.
-MOST_TASKS = 200
 MOST_TASK_BYTES = 1_500_000
 MOST_NAMED = 2_000
 MOST_LISTED = 100
 MOST_CONTRADICTIONS = 30
 MOST_DIFFERENCES = 30
-MOST_PHRASES = 8
 MOST_WORDS = 20
 
 Parts = dict[str, Any]
@@ -162,12 +160,7 @@ def _fact_parts(material: Material) -> Parts:
 
 def _word_parts(material: Material, t: Mapping[str, str]) -> Parts:
     lists = [
-        {
-            "title": t[f"{kind}_{side}"],
-            "phrases": phrases(material.recorded.tasks, kind, side, MOST_PHRASES),
-        }
-        for side in ("target", "rival")
-        for kind in ("strengths", "weaknesses")
+        {"title": t[f"{kind}_{side}"], "phrases": material.phrases[kind, side]} for side in SIDES for kind in KINDS
     ]
     # The reader's own language first.
     langs = sorted(LANGS, key=lambda lang: lang != material.lang)
@@ -212,27 +205,15 @@ def _task_blocks(material: Material) -> tuple[list[Markup], list[Record]]:
     from markupsafe import Markup
 
     template = environment().get_template("task.html.j2")
-    ranked = sorted(material.recorded.tasks, key=_worst_first)
     blocks: list[Markup] = []
-    rest: list[Record] = []
     room = MOST_TASK_BYTES
-    for index, task in enumerate(ranked):
-        if len(blocks) == MOST_TASKS:
-            rest += ranked[index:]
-            break
+    for task in material.recorded.opened:
         block = template.render(t=TEXTS[material.lang], task=task_view(task, material.lang))
-        size = len(block.encode())
-        if size > room:
-            rest += ranked[index:]
+        room -= len(block.encode())
+        if room < 0:
             break
-        room -= size
         blocks.append(Markup(block))  # rendered by an escaping template just above
-    return blocks, rest
-
-
-def _worst_first(task: Record) -> tuple[bool, float]:
-    score = task.get("score")
-    return (score is None, 0.0 if score is None else score)
+    return blocks, sorted(material.recorded.tasks, key=lowest_first)[len(blocks) :]
 
 
 def _failure_parts(material: Material, t: Mapping[str, str]) -> Parts:

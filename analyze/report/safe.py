@@ -52,20 +52,20 @@ def cut(text: str, limit: int) -> str:
 
 
 # What a report says again and again, and tells apart: the values of these keys are names, and no longer than this.
-_NAMES = frozenset({"author", "task_id", "group_id", "same_family"})
-_NAMES_OF_ROWS = _NAMES | {"rival"}
-_NAME_CHARS = 200
+NAMES = frozenset({"author", "task_id", "group_id", "same_family"})
+NAMES_OF_ROWS = NAMES | {"rival"}
+NAME_CHARS = 200
 
 
 def name(text: str) -> str:
     """Return a name as `visible` would, on one line and short; two that are cut alike are told apart by a digest."""
-    if len(text) <= _NAME_CHARS and text.isprintable():
+    if len(text) <= NAME_CHARS and text.isprintable():
         return text
     line = visible(text).replace("\n", "␊").replace("\t", "␉")
-    if len(line) <= _NAME_CHARS:
+    if len(line) <= NAME_CHARS:
         return line
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    return f"{line[:_NAME_CHARS]}#{digest} … ⟨+{len(text) - _NAME_CHARS}⟩"
+    return f"{line[:NAME_CHARS]}#{digest} … ⟨+{len(text) - NAME_CHARS}⟩"
 
 
 def visible_all(value: Any, *, are_names: bool = False) -> Any:
@@ -77,7 +77,7 @@ def visible_all(value: Any, *, are_names: bool = False) -> Any:
             return [visible_all(item, are_names=are_names) for item in value]
         case dict():
             # A rival is named by its author where it is not what is said of it, beside what is said of the target.
-            names = _NAMES if "target" in value else _NAMES_OF_ROWS
+            names = NAMES if "target" in value else NAMES_OF_ROWS
             return {visible(key): visible_all(item, are_names=key in names) for key, item in value.items()}
         case _:
             return value

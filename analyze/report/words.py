@@ -8,8 +8,8 @@ have them; free text counts for the language it is written in.
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -19,7 +19,7 @@ from analyze.judge.issues import ISSUES
 from analyze.lang import Lang
 from analyze.report.reading import Record
 from analyze.report.safe import name
-from analyze.stats.issues import IssueCount, count_issues
+from analyze.stats.issues import IssueCount
 
 if TYPE_CHECKING:
     from rjieba import Jieba
@@ -27,10 +27,11 @@ if TYPE_CHECKING:
 # Whose issue it is: more often the target's, more often the rivals', as often; or no issue but a word.
 Kind = Literal["tag_target", "tag_rival", "tag_even", "word"]
 
+_HAN_BLOCKS = (range(0x3400, 0x4DC0), range(0x4E00, 0xA000))
 _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]")
-_HAN_WORD = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]+")
-# No digits, no underscores: names out of somebody's code are not words about it.
-_LATIN_WORD = re.compile(r"(?<![\w.])[a-z][a-z'’-]*[a-z](?![\w(]|\.\w)")
+_NO_HAN = re.compile(r"[^\n\u3400-\u4dbf\u4e00-\u9fff]+")
+# No digits, no underscores: names out of somebody's code are not words about it. A newline is between two texts.
+_LATIN_WORD = re.compile(r"\n|(?<![\w.])[a-z][a-z'’-]*[a-z](?![\w(]|\.\w)")
 _MOST_CHARS = 1_000  # of one free text: a judge that rambles does not outweigh the others
 
 
@@ -59,16 +60,12 @@ def judged(tasks: Iterable[Record]) -> Iterator[tuple[Record, Record]]:
                 yield task, rival
 
 
-def words_of(tasks: Sequence[Record], lang: Lang, *, free_text: bool = True) -> list[Word]:
-    """Return issues, then (with `free_text`) words of what was written in `lang`, each the most frequent first."""
-    named = count_issues(rival.get("issues") or {} for _, rival in judged(tasks))
-    tags = [Word(issue_label(count.code, lang), count.either, _kind(count)) for count in named]
-    counts: Counter[str] = Counter()
-    for _, rival in judged(tasks) if free_text else ():
-        counts.update({word for text in _free_texts(rival) for word in tokens(text, lang)})
-    free = [Word(text, count, "word") for text, count in counts.items()]
+def words_of(issues: Sequence[IssueCount], free: Mapping[str, int], lang: Lang) -> list[Word]:
+    """Return issues, then `free` words, which are given with their counts, each the most frequent first."""
+    tags = [Word(issue_label(count.code, lang), count.either, _kind(count)) for count in issues]
     taken = {tag.text for tag in tags}
-    return sorted(tags, key=_place) + sorted((word for word in free if word.text not in taken), key=_place)
+    words = [Word(text, count, "word") for text, count in free.items() if text not in taken]
+    return sorted(tags, key=_place) + sorted(words, key=_place)
 
 
 def _place(word: Word) -> tuple[int, str]:
@@ -81,42 +78,46 @@ def _kind(count: IssueCount) -> Kind:
     return "tag_target" if count.target > count.rival else "tag_rival"
 
 
-def _free_texts(rival: Record) -> Iterator[str]:
-    for side in ("target", "rival"):
-        yield from (rival.get("strengths") or {}).get(side, ())
-        yield from (rival.get("weaknesses") or {}).get(side, ())
-    yield from (cell.get("reason") or "" for cell in rival.get("cells", ()))
-
-
-def tokens(text: str, lang: Lang) -> list[str]:
-    """Return the words of `text` where it is written in `lang`, without stop words; none where it is not.
+def tokens(texts: Iterable[str], lang: Lang) -> set[str]:
+    """Return the words of texts written in `lang`, without stop words.
 
     A negation is kept with the word it denies, for 不清晰 and "no docstring" are the opposite of what would be left.
     """
-    text = text[:_MOST_CHARS]
-    chinese = bool(_HAN.search(text))
-    if chinese != (lang == "zh"):
-        return []
-    pieces = _chinese(text) if chinese else [word.replace("’", "'") for word in _LATIN_WORD.findall(text.lower())]
-    return list(_denied(pieces, lang))
+    # All texts at once, a newline between two: 100,000 judgements have a million of them.
+    text = "\n".join([text[:_MOST_CHARS].replace("\n", " ") for text in texts])
+    pieces = _chinese(text) if lang == "zh" else _LATIN_WORD.findall(text.lower().replace("’", "'"))
+    denied = _denied(pieces, lang)
+    return denied.union(pieces) - _no_words(lang)
+
+
+def is_chinese(text: str) -> bool:
+    return not text.isascii() and bool(_HAN.search(text, 0, _MOST_CHARS))
 
 
 def _chinese(text: str) -> list[str]:
-    return [piece for run in _HAN_WORD.findall(text) for piece in _cutter().cut(run)]
+    return _cutter().cut(_NO_HAN.sub(" ", text)) if text else []
 
 
-def _denied(pieces: Iterable[str], lang: Lang) -> Iterator[str]:
-    stop, negations = _word_list(f"stop_{lang}.txt"), _NEGATIONS[lang]
-    joint = "" if lang == "zh" else " "
-    denial = ""
-    for piece in pieces:
-        if piece in negations:
-            denial = piece + joint
-        elif piece in stop or len(piece) < 2:
-            denial = denial if piece in _TRANSPARENT else ""
-        else:
-            yield denial + piece
-            denial = ""
+def _denied(pieces: list[str], lang: Lang) -> set[str]:
+    """Return words that are denied, with what denies them, and empty their places."""
+    joint, no_words = "" if lang == "zh" else " ", _no_words(lang)
+    found = set()
+    for negation in _NEGATIONS[lang].intersection(pieces):
+        for at in _places(negation, pieces):
+            while (at := at + 1) < len(pieces) and pieces[at] in _TRANSPARENT:
+                pass
+            if at < len(pieces) and pieces[at] not in no_words:
+                found.add(negation + joint + pieces[at])
+                pieces[at] = ""
+    return found
+
+
+def _places(piece: str, pieces: list[str]) -> Iterator[int]:
+    at = -1
+    with suppress(ValueError):  # there is no further one
+        while True:
+            at = pieces.index(piece, at + 1)
+            yield at
 
 
 _NEGATIONS: dict[Lang, frozenset[str]] = {
@@ -124,7 +125,14 @@ _NEGATIONS: dict[Lang, frozenset[str]] = {
     "en": frozenset({"no", "not", "without", "never", "lacks", "missing", "doesn't", "isn't", "cannot", "can't"}),
 }
 # A negation reaches over these to the word it denies: "not a correct answer".
-_TRANSPARENT = frozenset({"a", "an", "the", "any", "very", "任何", "很", "做", "进行"})
+_TRANSPARENT = frozenset({" ", "a", "an", "the", "any", "very", "任何", "很", "做", "进行"})
+
+
+@cache
+def _no_words(lang: Lang) -> frozenset[str]:
+    """Return what is no word by itself: stop words, negations, what is between words, and any one character."""
+    stop = _word_list(f"stop_{lang}.txt") | _NEGATIONS[lang] | {"", " ", "\n"}
+    return stop | {chr(code) for block in _HAN_BLOCKS for code in block} if lang == "zh" else stop
 
 
 @cache

@@ -25,9 +25,9 @@ from analyze.stats.pairs import (
     cluster_sums,
     cluster_values,
     mean_gap,
+    means_of_tasks,
     pairs_of,
     sorted_records,
-    task_means,
 )
 from analyze.stats.summary import EQUAL_WITHIN, OVERALL, Adjustment, shows_equal
 
@@ -234,12 +234,12 @@ def _tested(
 ) -> Change:
     """Return the change of scores, before and after, of pairs that follow each other by task."""
     pairs = [twin.after for twin in twins]
-    gaps = task_means(pairs, [new - old for old, new in scores])
+    gaps = means_of_tasks(pairs, [new - old for old, new in scores])
     p_value = sign_flip_test(cluster_sums(gaps, equal=0.0)) if gaps else None
     return Change(
         author=author,
-        before=_mean(task_means(pairs, [old for old, _ in scores])),
-        after=_mean(task_means(pairs, [new for _, new in scores])),
+        before=_mean(means_of_tasks(pairs, [old for old, _ in scores])),
+        after=_mean(means_of_tasks(pairs, [new for _, new in scores])),
         change=mean_gap(gaps),
         tasks=len(gaps),
         p_value=p_value,

@@ -22,10 +22,10 @@ from analyze.stats.pairs import (
     Record,
     TaskMean,
     cluster_values,
+    means_of_tasks,
     over_tasks,
     passing_side,
     rate,
-    task_means,
 )
 
 LEAST_TESTED = 30
@@ -120,8 +120,8 @@ def probabilities(pairs: Sequence[Pair], overall: str) -> Probabilities | None:
 
 
 def _expected(author: str, known: Sequence[Pair]) -> Expected:
-    expected = task_means(known, [pair.record["expected"] for pair in known])
-    graded = task_means(known, [pair.record["score"] for pair in known])
+    expected = means_of_tasks(known, [pair.record["expected"] for pair in known])
+    graded = means_of_tasks(known, [pair.record["score"] for pair in known])
     return Expected(author, over_tasks(expected), _se(expected), over_tasks(graded), _se(graded))
 
 

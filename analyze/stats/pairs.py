@@ -210,20 +210,34 @@ TaskMean = tuple[float, int, Hashable]
 """A task's mean score, how many pairs it is of, and the task's cluster."""
 
 
-def task_means(pairs: Sequence[Pair], scores: Sequence[float | None]) -> list[TaskMean]:
-    """Return the mean of each task's scores, None left out; the pairs of a task must follow each other.
+Spans = Sequence[tuple[int, int]] | None
+"""Where the pairs of each task begin and end; None: a pair a task, as those of one rival are."""
+
+
+def task_spans(pairs: Sequence[Pair]) -> Spans:
+    """Return where each task's pairs stand; they must follow each other."""
+    starts = [row for row, pair in enumerate(pairs) if row == 0 or pair.task_id != pairs[row - 1].task_id]
+    return None if len(starts) == len(pairs) else list(pairwise([*starts, len(pairs)]))
+
+
+def task_means(clusters: Sequence[Hashable], scores: Sequence[float | None], spans: Spans) -> list[TaskMean]:
+    """Return the mean of each task's scores, None left out, given with the cluster of each pair.
 
     So a task with many rivals counts as much as one with few.
     """
-    starts = [row for row, pair in enumerate(pairs) if row == 0 or pair.task_id != pairs[row - 1].task_id]
-    if len(starts) == len(pairs):  # of one rival: a pair a task
-        return [(score, 1, pair.cluster) for pair, score in zip(pairs, scores, strict=True) if score is not None]
+    if spans is None:
+        return [(score, 1, cluster) for score, cluster in zip(scores, clusters, strict=True) if score is not None]
     means = []
-    for start, end in pairwise([*starts, len(pairs)]):
+    for start, end in spans:
         values = [score for score in scores[start:end] if score is not None]
         if values:
-            means.append((fsum(values) / len(values), len(values), pairs[start].cluster))
+            means.append((fsum(values) / len(values), len(values), clusters[start]))
     return means
+
+
+def means_of_tasks(pairs: Sequence[Pair], scores: Sequence[float | None]) -> list[TaskMean]:
+    """Return the mean of each task's scores, None left out, of pairs that follow each other by task."""
+    return task_means([pair.cluster for pair in pairs], scores, task_spans(pairs))
 
 
 def over_tasks(means: Sequence[TaskMean]) -> Estimate:

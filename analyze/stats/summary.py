@@ -40,6 +40,7 @@ from analyze.stats.pairs import (
     Outcome,
     Pair,
     Record,
+    Spans,
     TaskMean,
     audits_of,
     cluster_sums,
@@ -53,6 +54,7 @@ from analyze.stats.pairs import (
     rate,
     sorted_records,
     task_means,
+    task_spans,
 )
 from analyze.stats.robin import RoundRobin, round_robin
 from analyze.stats.second import SecondJudge, second_judge
@@ -258,16 +260,28 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """What was judged of pairs, overall or on a dimension, in columns. An unscored pair has no score."""
+    """What was judged of pairs, overall or on a dimension, in columns. An unscored pair has no score.
+
+    `clusters` and `spans` follow from `pairs`: made once for them, not for each of 8 dimensions.
+    """
 
     pairs: Sequence[Pair]
+    clusters: Sequence[Hashable]
+    spans: Spans
     outcomes: Sequence[Outcome]
     tie_kinds: Sequence[str | None]
     scores: Sequence[float | None]
 
+    @property
+    def means(self) -> list[TaskMean]:
+        return task_means(self.clusters, self.scores, self.spans)
+
     def only(self, rows: Sequence[int]) -> _Judged:
+        """Return the rows of one rival, who is in a task once."""
         return _Judged(
             [self.pairs[row] for row in rows],
+            [self.clusters[row] for row in rows],
+            None,
             [self.outcomes[row] for row in rows],
             [self.tie_kinds[row] for row in rows],
             [self.scores[row] for row in rows],
@@ -317,7 +331,7 @@ def summarise(records: Sequence[Record]) -> Summary:
 
 def _overall(pairs: Sequence[Pair]) -> _Judged:
     outcomes, kinds, scores = ([pair.record[key] for pair in pairs] for key in ("outcome", "tie_kind", "score"))
-    return _Judged(pairs, outcomes, kinds, scores)
+    return _Judged(pairs, [pair.cluster for pair in pairs], task_spans(pairs), outcomes, kinds, scores)
 
 
 # --- one rival, all rivals ---
@@ -352,7 +366,7 @@ def _rate(judged: _Judged, counted: Container[Outcome]) -> Estimate:
     """Return the mean of the points of the pairs whose outcome counts."""
     rows = [row for row, outcome in enumerate(judged.outcomes) if outcome in counted]
     points = [POINTS[judged.outcomes[row]] for row in rows]
-    return rate_interval(points, [judged.pairs[row].cluster for row in rows])
+    return rate_interval(points, [judged.clusters[row] for row in rows])
 
 
 def _worst(judged: _Judged, score: Estimate, missing: float) -> float:
@@ -361,13 +375,14 @@ def _worst(judged: _Judged, score: Estimate, missing: float) -> float:
         return missing
     if None not in judged.scores:
         return score.value
-    means = task_means(judged.pairs, [missing if score is None else score for score in judged.scores])
+    filled = [missing if score is None else score for score in judged.scores]
+    means = task_means(judged.clusters, filled, judged.spans)
     return fsum(mean for mean, _, _ in means) / len(means)
 
 
 def _headline(author: str, judged: _Judged) -> Result:
     """Return a result with all its tests."""
-    means = task_means(judged.pairs, judged.scores)
+    means = judged.means
     result = _result(author, judged, means)
     if not means:
         return result
@@ -402,9 +417,12 @@ def _adjusted(results: Sequence[Result], adjust: Adjustment) -> list[Result]:
 def _dimensions(pairs: Sequence[Pair]) -> dict[str, Dimension]:
     names = list(dict.fromkeys(name for pair in pairs for name in pair.record["dimensions"]))
     asked = [pair for pair in pairs if pair.cells]
+    clusters, spans = [pair.cluster for pair in asked], task_spans(asked)
     means = [dimension_means(pair.cells, names) for pair in asked]
     judged = {
-        name: _on_dimension(asked, [None if of_pair is None else of_pair[index] for of_pair in means])
+        name: _Judged(
+            asked, clusters, spans, *_on_dimension([None if of_pair is None else of_pair[index] for of_pair in means])
+        )
         for index, name in enumerate(names)
     }
     rows = _rows_by_author(asked)
@@ -425,16 +443,19 @@ def _dimensions(pairs: Sequence[Pair]) -> dict[str, Dimension]:
     }
 
 
-def _on_dimension(pairs: Sequence[Pair], means: Sequence[tuple[float, float] | None]) -> _Judged:
+def _on_dimension(
+    means: Sequence[tuple[float, float] | None],
+) -> tuple[Sequence[Outcome], Sequence[str | None], Sequence[float | None]]:
+    """Return the outcomes, kinds of ties and scores that two order means of each pair come to."""
     said: list[tuple[Outcome, str | None]]
     said = [("unscored", None) if both is None else outcome_of(both) for both in means]
     scores = [None if both is None else (both[0] + both[1]) / 2 for both in means]
-    return _Judged(pairs, [outcome for outcome, _ in said], [kind for _, kind in said], scores)
+    return [outcome for outcome, _ in said], [kind for _, kind in said], scores
 
 
 def _explored(author: str, judged: _Judged) -> Result:
     """Return a result with the test that its p-value comes from, and no other."""
-    means = task_means(judged.pairs, judged.scores)
+    means = judged.means
     p_value = sign_flip_test(cluster_sums(means)) if means else None
     return replace(_result(author, judged, means), p_value=p_value, p_adjusted=p_value)
 

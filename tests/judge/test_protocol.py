@@ -48,8 +48,11 @@ def only_the_protocol(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out what takes most of a run's time and is no part of the protocol: facts, pictures, pages."""
     calm = Facts("python", lines=3, code_lines=3)
     monkeypatch.setattr("analyze.pipeline.facts_of", lambda tasks: dict.fromkeys(all_codes(tasks), calm))
-    monkeypatch.setattr("analyze.report.build_pictures", lambda out, **options: {})
-    monkeypatch.setattr("analyze.report.build_pages", lambda out, **options: {"report": out / "report.html"})
+    monkeypatch.setattr("analyze.report.material.lay_out", lambda words, font: None)
+    monkeypatch.setattr("analyze.report.pictures_of", lambda material: {})
+    monkeypatch.setattr(
+        "analyze.report.pages_of", lambda material: {"report": material.recorded.folder / "report.html"}
+    )
 
 
 def all_codes(tasks: Sequence[Task]) -> list[tuple[str, str]]:

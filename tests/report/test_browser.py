@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ pytestmark = [
 ]
 
 WIDTHS = (390, 768, 1440)
+SCHEMES = ("light", "dark")
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +76,30 @@ def test_the_page_is_quiet_alone_and_no_wider_than_the_window(
     page.close()
 
 
+@pytest.fixture(scope="module")
+def axe() -> str:
+    """The script of axe-core, run in the page by the browser: no file is asked for, and the page's policy holds."""
+    return (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", [*LANGS, "hostile"])
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_axe_finds_nothing_serious(browser: Any, pages: dict[str, Path], axe: str, name: str, scheme: str, width: int):
+    page, said, asked = opened(browser, pages[name], width, scheme)
+    page.evaluate("for (const it of [...document.querySelectorAll('details')].slice(0, 12)) it.open = true")
+    page.evaluate(axe)
+    found = page.evaluate("axe.run({resultTypes: ['violations']}).then(it => it.violations)")
+    serious = [
+        (it["id"], [node["html"][:160] for node in it["nodes"]][:3])
+        for it in found
+        if it["impact"] in ("serious", "critical")
+    ]
+    assert serious == []
+    assert (said, asked) == ([], [])
+    page.close()
+
+
 @pytest.mark.parametrize("lang", LANGS)
 def test_following_a_link_to_a_task_opens_it(browser: Any, pages: dict[str, Path], lang: Lang):
     page, _, _ = opened(browser, pages[lang], 1440)
@@ -99,7 +125,7 @@ def test_one_of_the_two_drawings_of_a_chart_is_shown_and_its_text_can_be_read(
 
 def test_dark_follows_the_readers_system(browser: Any, pages: dict[str, Path]):
     grounds = []
-    for scheme in ("light", "dark"):
+    for scheme in SCHEMES:
         page, _, _ = opened(browser, pages["en"], 1440, scheme)
         grounds.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
         page.close()

@@ -18,8 +18,8 @@ from analyze.report.findings import (
     fact_contradictions,
     facts_per_author,
     halo_text,
-    phrases,
 )
+from analyze.report.prose import Prose
 from analyze.report.svg import Dot
 from analyze.report.texts import TEXTS
 from analyze.stats.summary import summarise
@@ -179,7 +179,10 @@ def test_without_labels_on_both_sides_nothing_is_corrected():
 def test_phrases_that_differ_in_case_and_space_are_one():
     tasks = judged([1.0, 1.0], strengths={"target": ["Clear  names"], "rival": []})
     tasks[1]["rivals"][0]["strengths"] = {"target": ["clear names"], "rival": []}
-    [phrase] = phrases(tasks, "strengths", "target", 5)
+    prose = Prose()
+    for task in reversed(tasks):
+        prose.hear(task)
+    [phrase] = prose.phrases("strengths", "target", 5)
     assert (phrase.text, phrase.count, phrase.task_id) == ("Clear  names", 2, "task-00")
 
 

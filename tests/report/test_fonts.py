@@ -90,3 +90,16 @@ def test_a_damaged_font_of_the_system_is_passed_over(monkeypatch: pytest.MonkeyP
 
 def test_a_character_without_a_glyph_becomes_a_question_mark(latin_font: str):
     assert fonts.covered("A丁 B", latin_font) == "A? B"
+
+
+@pytest.mark.parametrize(("kind", "may"), [(0, True), (4, True), (8, True), (2, False), (0x100, False), (0x200, False)])
+def test_a_font_whose_licence_forbids_embedding_is_painted(latin_font: str, kind: int, may: bool):
+    from fontTools.ttLib import TTFont
+
+    with TTFont(latin_font) as font:
+        font["OS/2"].fsType = kind
+        font.save(latin_font)
+    cloud = lay_out([Word("AB", 2, "word")], latin_font)
+    assert cloud is not None and cloud.font == latin_font
+    svg = cloud.svg("en", "a cloud of words", alone=True)
+    assert ("font/woff" in svg, "data:image/png" in svg) == (may, not may)

@@ -136,7 +136,7 @@ def test_the_csv_has_its_columns_in_the_row_over_all_and_none_without_it(tmp_pat
 
 
 def test_what_its_name_holds_is_text(tmp_path: Path) -> None:
-    manifest = factory.manifest(second_model=factory.HOSTILE["script"], second_judge={"same_family": True})
+    manifest = factory.manifest(second_model=factory.HOSTILE["markup"], second_judge={"same_family": True})
     folder = factory.write_run(tmp_path / "run", judged_twice([1.0], [0.0]), run=manifest)
     page, text = pages(folder)
     assert "<img" not in page

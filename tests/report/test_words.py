@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analyze.report.words import tokens, words_of
+from analyze.lang import LANGS, Lang
+from analyze.report.prose import Prose
+from analyze.report.words import Word, judged, tokens, words_of
+from analyze.stats.issues import count_issues
 
 
 def pair(**changes: Any) -> dict[str, Any]:
@@ -27,60 +31,77 @@ def tasks(*pairs: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"task_id": "t", "target": {"author": "a"}, "rivals": list(pairs)}]
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("圈复杂度过高", ["圈复杂度", "过高"]),
-        ("没有文档字符串", ["没有文档字符串"]),
-        ("变量名不清晰", ["变量名", "不清晰"]),
-        ("没有处理边界条件", ["边界条件"]),
-    ],
-)
-def test_chinese_terms_stay_whole_and_negations_stay_with_what_they_deny(text: str, words: list[str]):
-    assert tokens(text, "zh") == words
+def words(heard: Sequence[dict[str, Any]], lang: Lang) -> list[Word]:
+    prose = Prose()
+    for task in heard:
+        prose.hear(task)
+    return words_of(count_issues(rival["issues"] for _, rival in judged(heard)), prose.words[lang], lang)
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("No docstring, and it's not idiomatic.", ["no docstring", "not idiomatic"]),
-        ("Lacks any validation of the input", ["lacks validation", "input"]),
-        ("uses O(n) dict.get(x_1) calls", ["calls"]),
+        ("圈复杂度过高", {"圈复杂度", "过高"}),
+        ("没有文档字符串", {"没有文档字符串"}),
+        ("变量名不清晰", {"变量名", "不清晰"}),
+        ("没有处理边界条件", {"边界条件"}),
     ],
 )
-def test_english_words_are_lower_case_without_code_and_keep_negations(text: str, words: list[str]):
-    assert tokens(text, "en") == words
+def test_chinese_terms_stay_whole_and_negations_stay_with_what_they_deny(text: str, words: set[str]):
+    assert tokens([text], "zh") == words
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("No docstring, and it's not idiomatic.", {"no docstring", "not idiomatic"}),
+        ("Lacks any validation of the input", {"lacks validation", "input"}),
+        ("uses O(n) dict.get(x_1) calls", {"calls"}),
+    ],
+)
+def test_english_words_are_lower_case_without_code_and_keep_negations(text: str, words: set[str]):
+    assert tokens([text], "en") == words
 
 
 def test_a_text_counts_for_its_own_language_only():
-    assert tokens("没有 docstring", "en") == []
-    assert tokens("no docstring", "zh") == []
+    said = tasks(pair(strengths={"target": ["没有 docstring", "no tests"], "rival": []}))
+    assert [word.text for word in words(said, "en")] == ["no tests"]
+    assert words(said, "zh") == []
 
 
 @settings(deadline=None)
-@given(st.text(max_size=200), st.sampled_from(["en", "zh"]))
-def test_any_text_can_be_cut(text: str, lang: Any):
-    assert all(tokens(text, lang))
+@given(
+    st.lists(st.text(st.sampled_from("no any 不没有 清晰 数字，.\n(xy'’"), max_size=40), max_size=5),
+    st.sampled_from(LANGS),
+)
+def test_texts_cut_together_have_the_words_of_each(texts: list[str], lang: Lang):
+    assert tokens(texts, lang) == set().union(*(tokens([text], lang) for text in texts))
+
+
+@settings(deadline=None)
+@given(st.text(max_size=200), st.sampled_from(LANGS))
+def test_any_text_can_be_cut(text: str, lang: Lang):
+    assert all(tokens([text], lang))
+
+
+def test_a_negation_denies_nothing_in_the_next_text():
+    assert tokens(["there is no", "docstring"], "en") == {"docstring"}
+    assert tokens(["这里没有", "文档字符串"], "zh") == {"这里", "文档字符串"}
 
 
 def test_what_was_not_judged_has_no_words():
     unscored = pair(outcome="unscored", issues={"target": ["crashes"], "rival": []})
-    assert words_of(tasks(unscored), "en") == []
+    assert words(tasks(unscored), "en") == []
 
 
 def test_issues_have_words_in_both_languages_whatever_was_written():
     named = tasks(pair(issues={"target": ["missed_edge_case"], "rival": []}))
-    assert [word.text for word in words_of(named, "zh")] == ["遗漏边界情况"]
-    assert [word.text for word in words_of(named, "en")] == ["missed edge case"]
-
-
-def test_without_free_text_there_are_only_issues():
-    said = pair(strengths={"target": ["readable"], "rival": []}, issues={"target": ["crashes"], "rival": []})
-    assert [word.text for word in words_of(tasks(said), "en", free_text=False)] == ["crashes"]
+    assert [word.text for word in words(named, "zh")] == ["遗漏边界情况"]
+    assert [word.text for word in words(named, "en")] == ["missed edge case"]
 
 
 def test_an_issue_is_of_the_side_that_has_it_more_often():
-    counted = words_of(
+    counted = words(
         tasks(
             pair(issues={"target": ["crashes"], "rival": ["too_long"]}),
             pair(issues={"target": ["poor_naming"], "rival": ["poor_naming"]}),
@@ -97,9 +118,9 @@ def test_an_issue_is_of_the_side_that_has_it_more_often():
 def test_issues_stand_before_words_and_each_by_its_count():
     said = [pair(strengths={"target": ["readable", "tested"], "rival": []}) for _ in range(3)]
     said.append(pair(strengths={"target": ["tested"], "rival": []}, issues={"target": ["crashes"], "rival": []}))
-    counted = [(word.text, word.count) for word in words_of(tasks(*said), "en")]
+    counted = [(word.text, word.count) for word in words(tasks(*said), "en")]
     assert counted == [("crashes", 1), ("tested", 4), ("readable", 3)]
 
 
 def test_an_unknown_issue_of_another_version_is_shown_by_its_code():
-    assert words_of(tasks(pair(issues={"target": ["new_code"], "rival": []})), "zh")[0].text == "new_code"
+    assert words(tasks(pair(issues={"target": ["new_code"], "rival": []})), "zh")[0].text == "new_code"

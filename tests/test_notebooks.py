@@ -1,0 +1,52 @@
+"""The notebooks of `examples/` run from their first cell to their last, and are stored without outputs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from tests.fake_vllm import FakeVLLM
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+
+
+def executed(name: str, folder: Path) -> list[Any]:
+    """Run a notebook in `folder`; return the outputs of its cells that have any, in their order."""
+    notebook = nbformat.read(EXAMPLES / f"{name}.ipynb", as_version=4)
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}}).execute()
+    return [cell.outputs for cell in notebook.cells if cell.cell_type == "code" and cell.outputs]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PYTHONPATH", str(EXAMPLES.parent))
+    monkeypatch.setenv("ANALYZE_LANG", "en")
+    (tmp_path / "data").mkdir()
+    packaged = (EXAMPLES.parent / "data" / "tasks.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    (tmp_path / "data" / "tasks.jsonl").write_text("".join(packaged[:6]), encoding="utf-8")
+    return tmp_path
+
+
+def test_the_pipeline_runs_in_a_notebook_and_shows_the_run_at_a_glance(folder: Path):
+    *_, shown, header = executed("run_pipeline", folder)
+    assert "No model was asked" in shown[0].data["text/html"]
+    assert "| Rival |" in shown[0].data["text/markdown"]
+    assert header[0].data["text/plain"].startswith("'target,author,pairs")
+    assert (folder / "outputs" / "notebook" / "report.html").exists()
+
+
+def test_many_questions_are_asked_from_a_notebook(folder: Path, fleet: list[FakeVLLM], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("VLLM_ENDPOINTS", ",".join(server.url for server in fleet))
+    *_, count, _ = executed("ask_many", folder)
+    assert count[-1].data["text/plain"] == "20"
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_a_stored_notebook_has_no_outputs_and_no_paths_of_a_machine(path: Path):
+    notebook = nbformat.read(path, as_version=4)
+    assert not any(cell.get("outputs") or cell.get("execution_count") for cell in notebook.cells)
+    assert "/home/" not in path.read_text() and "/work" not in path.read_text()
