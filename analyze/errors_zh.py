@@ -147,7 +147,7 @@ ZH = {
         "{} 只用于自行启动的服务器，而 --engine hf 不启动服务器"
     ),
     "leave out {}": "请去掉 {}",
-    "--engine hf cannot work here: {}": "此环境无法使用 --engine hf: {}",
+    "the engine hf cannot work here: {}": "此环境无法使用引擎 hf: {}",
     "there is a GPU, but torch {} cannot use it": "有 GPU，但 torch {} 无法使用",
     "install a torch for CUDA (pytorch.org/get-started), or VLLM_DEVICE=cpu": (
         "请安装支持 CUDA 的 torch（pytorch.org/get-started），或设置 VLLM_DEVICE=cpu"

@@ -31,8 +31,9 @@ from analyze.runs.askers import OneLane
 Device = Literal["cpu", "cuda"]
 
 BATCH_SIZES: Mapping[Device, int] = {"cpu": 8, "cuda": 32}
-"""Rows that are answered together. On two cores, tiny model, prompts of 600 to 800 tokens: 48 rows/s by 8, 49 by 16,
-43 by 32, which takes 1.0 GB instead of 0.7. Nobody has measured 32 on a GPU; what is too much for one is halved."""
+"""Rows that are answered together. Tiny model, two cores: rows of 600 to 800 tokens 19/s by 1, 61/s by 8, 44/s by 32;
+short ones 104, 380 and 515/s. 32 of 800 tokens take 0.3 GB more than 8, which a real model multiplies. Nobody has
+measured 32 on a GPU; what is too much for its memory is halved."""
 
 WINDOW = 4
 """Batches that are out at a time: one that is generated, and rows to choose the next one's from, alike in length."""
@@ -176,22 +177,35 @@ class Model:
 
     def _logprobs(self, row: int, tokens: list[int], recorder: _Recorder) -> list[dict[str, Any]]:
         """Return `choices[0].logprobs.content` of one answer."""
-        content, finished = [], 0  # finished: tokens that end with a whole character
-        for step, token in enumerate(tokens):
-            others = recorder.others[step][row]
-            before, begun = tokens[max(0, finished - 1) : finished], tokens[finished:step]
-            text, *texts = self._texts(before, begun, [token, *(other for other, _ in others)])
-            top = [{"token": text, "logprob": p} for text, (_, p) in zip(texts, others, strict=True)]
-            content.append({"token": text, "logprob": recorder.chosen[step][row], "top_logprobs": top})
-            finished = step + 1 if text else finished
-        return content
+        others = [step[row] for step in recorder.others[: len(tokens)]]
+        chosen = [step[row] for step in recorder.chosen[: len(tokens)]]
+        texts = token_texts(self.tokenizer, tokens, [[token for token, _ in step] for step in others])
+        return [
+            {
+                "token": text,
+                "logprob": logprob,
+                "top_logprobs": [{"token": t, "logprob": p} for t, (_, p) in zip(alternatives, step, strict=True)],
+            }
+            for (text, *alternatives), logprob, step in zip(texts, chosen, others, strict=True)
+        ]
 
-    def _texts(self, before: list[int], begun: list[int], tokens: list[int]) -> list[str]:
-        """Return what each token adds to the text `before` it, together with what has `begun` a character; nothing
-        where that is still unfinished."""
-        asked = [before, *([*before, *begun, token] for token in tokens)]
-        sofar, *texts = self.tokenizer.batch_decode(asked, clean_up_tokenization_spaces=False)
-        return ["" if text.endswith("\ufffd") else text[len(sofar) :] for text in texts]
+
+def token_texts(tokenizer: Any, tokens: Sequence[int], others: Sequence[Sequence[int]]) -> list[list[str]]:
+    """Return what each token, and each of the others that could have stood there, adds to the text before it.
+
+    A token that leaves a character unfinished adds nothing; the one that ends it, the whole character: together they
+    are the text. Tokens are decoded behind the whole characters before them, since some begin with a blank that is lost
+    at the beginning of a text.
+    """
+    texts, last, finished = [], 0, 0  # where the last whole characters begin, and end
+    for step, (token, alternatives) in enumerate(zip(tokens, others, strict=True)):
+        before, begun = tokens[last:finished], tokens[finished:step]
+        ends = [[*before, *begun, one] for one in (token, *alternatives)]
+        sofar, *decoded = tokenizer.batch_decode([before, *ends], clean_up_tokenization_spaces=False)
+        texts.append(["" if text.endswith("\ufffd") else text[len(sofar) :] for text in decoded])
+        if texts[-1][0]:
+            last, finished = finished, step + 1
+    return texts
 
 
 class _Recorder:
@@ -254,7 +268,7 @@ def load(model: str, *, device: Device, name: str | None = None, max_model_len: 
     try:
         torch, transformers, xgrammar = map(import_module, ("torch", "transformers", "xgrammar"))
     except ImportError as error:
-        raise UsageError(f"--engine hf cannot work here: {error}", cure="pip install -e '.[hf]'") from error
+        raise UsageError(f"the engine hf cannot work here: {error}", cure="pip install -e '.[hf]'") from error
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageError(
             f"there is a GPU, but torch {torch.__version__} cannot use it",

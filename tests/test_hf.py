@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from analyze import hf
 from analyze.classify.labels import read_labels
@@ -113,6 +115,28 @@ def test_what_is_constrained_always_matches_and_tells_how_sure_it_is(
         assert outcome.usage["completion_tokens"] == len(tokens)
         sure = confidence_of(tokens, wanted)
         assert sure is not None and 0 < sure.value <= 1
+
+
+@pytest.fixture(scope="session")
+def bytes_only() -> Any:
+    """A tokenizer that has no token but one for each byte, in the manner of Llama's."""
+    from tokenizers import Tokenizer, decoders, models
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = {f"<0x{byte:02X}>": byte for byte in range(256)}
+    tokenizer = Tokenizer(models.BPE(vocabulary, [], byte_fallback=True))
+    tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\ufffd")))
+def test_the_texts_of_tokens_are_together_the_text_where_characters_are_several_tokens(
+    bytes_only: Any, text: str
+) -> None:
+    tokens = [*text.encode()]
+    told = hf.token_texts(bytes_only, tokens, [[ord("x")]] * len(tokens))
+    assert "".join(texts[0] for texts in told) == text
+    assert all(own in ("", own[-1:]) for own, _ in told), "a character at a time"
 
 
 def test_log_probabilities_are_of_the_model_before_the_temperature(model: hf.Model) -> None:
