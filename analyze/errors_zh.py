@@ -138,6 +138,35 @@ ZH = {
     "{} is for servers that are started here, but addresses are given": "{} 只用于自行启动的服务器，而这里给出了地址",
     "leave out {}, or the addresses": "请去掉 {}，或去掉地址",
     "this is no label": "这不是标签",
+    # --- the engine hf ---
+    "addresses are given, but --engine hf asks no server": "给出了服务器地址，但 --engine hf 不使用服务器",
+    "leave out --base-url, unset VLLM_ENDPOINTS, VLLM_PORTS and VLLM_HOST; or leave out --engine hf": (
+        "请去掉 --base-url，并取消 VLLM_ENDPOINTS、VLLM_PORTS 和 VLLM_HOST；或去掉 --engine hf"
+    ),
+    "{} is for servers that are started here, but --engine hf starts none": (
+        "{} 只用于自行启动的服务器，而 --engine hf 不启动服务器"
+    ),
+    "leave out {}": "请去掉 {}",
+    "the engine hf cannot work here: {}": "此环境无法使用引擎 hf: {}",
+    "there is a GPU, but torch {} cannot use it": "有 GPU，但 torch {} 无法使用",
+    "install a torch for CUDA (pytorch.org/get-started), or VLLM_DEVICE=cpu": (
+        "请安装支持 CUDA 的 torch（pytorch.org/get-started），或设置 VLLM_DEVICE=cpu"
+    ),
+    "VLLM_DEVICE=cuda, but there is no sign of an NVIDIA GPU on this machine": (
+        "VLLM_DEVICE=cuda，但本机没有 NVIDIA GPU 的迹象"
+    ),
+    "{} cannot be loaded: {}": "无法加载 {}: {}",
+    "--model is a folder with a model, or a name on the Hugging Face hub, if that can be reached": (
+        "--model 应是模型所在的文件夹，或（能联网时）Hugging Face 上的模型名"
+    ),
+    "{} is too large for this GPU: {}": "{} 太大，此 GPU 放不下: {}",
+    "a smaller --model; --engine fleet spreads one over several GPUs (--tensor-parallel-size)": (
+        "请换较小的 --model；--engine fleet 可把模型分到多个 GPU（--tensor-parallel-size）"
+    ),
+    "{} has no chat template": "{} 没有聊天模板",
+    "--model must be one that is made for chats": "--model 应是对话模型",
+    "{} takes {} tokens, not {}": "{} 最多支持 {} 个 token，而不是 {}",
+    "--max-model-len {}, or less": "--max-model-len {} 或更小",
     'a label is "name", or {"label": "name", "description": "...", "examples": ["..."]}': (
         '标签写成 "名称" 或 {"label": "名称", "description": "...", "examples": ["..."]}'
     ),

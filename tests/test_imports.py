@@ -48,6 +48,7 @@ ALLOWED: dict[str, set[str]] = {
     "judge": {"facts"},
     "report": {"stats", "judge.labels", "judge.issues", *RUN_READERS},
     "runs": {"core", "fleet", "tokens", "usage"},
+    "hf": {"core", "runs", "servers"},
     "status": {"runs", "status_texts"},
     "status_texts": set(),
     "log_probabilities": {"runs", "judge"},
@@ -65,7 +66,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "second_judge": {"runs", "judge"},
     "pipeline_texts": set(),
-    "classify": {"core", "fleet", "report", "runs", "servers", "stats", "tokens"},
+    "classify": {"core", "fleet", "hf", "report", "runs", "servers", "stats", "tokens"},
     "batch": {"runs", "tokens"},
     "cli": {"runs", "servers", "report", *JOBS},
     "__init__": {"multi_vllm", "runs", "per_task", "pipeline"},
@@ -124,7 +125,7 @@ def test_servers_need_nothing_but_the_standard_library():
 
 def test_what_is_imported_is_declared_and_the_other_way_round():
     """A dependency of a dependency may go away: openai 3 dropped httpx, and who imported it through the SDK broke."""
-    extras = {"torch", "transformers", "tokenizers", "vllm", "pyarrow"}
+    extras = {"torch", "transformers", "tokenizers", "xgrammar", "vllm", "pyarrow"}
     names = {
         "PIL": "pillow",
         "backports": "backports.zstd",

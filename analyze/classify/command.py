@@ -1,7 +1,7 @@
 """`python -m analyze.classify --input queries.txt --output results.json`: a label for each text of a file.
 
-Without addresses a private fleet is started from the engine flags; with them those servers are asked. What a file job
-does is `runs.filejob`'s.
+Without addresses a private fleet is started from the engine flags; with them those servers are asked. `--engine hf`
+asks no server: transformers loads the model here. What a file job does is `runs.filejob`'s.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from analyze import settings
 from analyze.classify.labels import Labels, read_labels
+from analyze.classify.local import Local
 from analyze.classify.outputs import Record, build, in_order, is_built
 from analyze.classify.prompts import default_prompt, read_prompt, sampling
 from analyze.classify.records import FIRST, Asking, Maker, lines
@@ -47,6 +48,7 @@ ENDINGS = (".jsonl", ".json", ".csv", ".parquet")
 LEAST_LOGPROBS, MOST_LOGPROBS = 8, 20  # the most is vLLM's own limit
 
 ENGINE_FLAGS = ("tensor_parallel_size", "gpu_memory_utilization", "max_num_seqs", "max_model_len")
+SERVER_FLAGS = ("tensor_parallel_size", "gpu_memory_utilization")  # which transformers has no use for
 DEFAULTS = {"tensor_parallel_size": 1, "gpu_memory_utilization": 0.9, "max_num_seqs": 256, "max_model_len": 8192}
 
 TEXTS: dict[Lang, dict[str, str]] = {
@@ -81,11 +83,12 @@ class Classification:
     settings: settings.Settings
     urls: tuple[str, ...] | None  # None: servers of our own
     servers: ServerSettings
+    local: Local | None  # a model in this process, and no server at all
     dry_run: bool
 
     def run(self) -> int:
         """Classify, and build what is built at the end. Return the exit code; raises AnalyzeError."""
-        fleet = self._private_fleet() if self.urls is None else None
+        fleet = self._private_fleet() if self.urls is None and self.local is None else None
         try:
             code = asyncio.run(run(self.job, lambda: self._connect(fleet)))
         finally:
@@ -104,6 +107,8 @@ class Classification:
 
     async def _connect(self, fleet: PrivateFleet | None) -> Asker:
         """Return who is asked. Raises NoServerError, UsageError, ServerError."""
+        if self.local is not None:
+            return self.local.asker(self.job.lang, self.job.in_flight)
         urls = await _started(fleet) if fleet is not None else self.urls
         asker = await connected_asker(
             urls=urls,
@@ -175,7 +180,9 @@ def parse(argv: Sequence[str]) -> Classification | settings.Settings:
     labels = read_labels(args.labels, multi=args.multi_label)
     prompt_lang = _prompt_lang(paths, lang)
     prompt = read_prompt(args.prompt) if args.prompt else default_prompt(labels, prompt_lang)
-    urls, asking = _urls(resolved, args), Asking(labels)
+    servers, asking = _servers(args, output), Asking(labels)
+    local = _local(resolved, args, servers.log_dir) if args.engine == "hf" else None
+    urls = _urls(resolved, args)
     job = FileJob(
         name="classify",
         label=TEXTS[lang]["label"],
@@ -193,6 +200,7 @@ def parse(argv: Sequence[str]) -> Classification | settings.Settings:
         retry_failed=args.retry_failed,
         log_json=args.log_json,
         told={
+            "engine": args.engine,
             "settings": resolved.record(),
             "prompt_lang": prompt_lang,
             "prompt_sha256": sha256(prompt.encode("utf-8", "surrogatepass")).hexdigest(),
@@ -205,7 +213,7 @@ def parse(argv: Sequence[str]) -> Classification | settings.Settings:
         around=asking,
         finish=finish,
     )
-    return Classification(job, asking, args.model, resolved, urls, _servers(args, output), args.dry_run)
+    return Classification(job, asking, args.model, resolved, urls, servers, local, args.dry_run)
 
 
 def _parser() -> Parser:
@@ -214,6 +222,7 @@ def _parser() -> Parser:
     add("-i", "--input", metavar="FILE", help="texts: .txt .json .jsonl .csv .tsv .parquet, also .gz and .zst")
     add("-o", "--output", metavar="FILE", help="results: .jsonl (saved as they come), .json, .csv, .parquet")
     add("--model", help=f"the model to ask; without addresses the one to serve ({SEED_MODEL})")
+    add("--engine", choices=("fleet", "hf"), default="fleet", help="vLLM servers (fleet), or transformers, here (hf)")
     add("--prompt", metavar="FILE", help="the prompt; {query} in it stands for the text, else it comes at the end")
     add("--labels", metavar="A,B|FILE", help="the labels, or a .txt, .json or .jsonl of them, with descriptions")
     add("--multi-label", action="store_true", help="a text may have several labels, or none")
@@ -221,8 +230,8 @@ def _parser() -> Parser:
     add("--max-tokens", type=positive, default=100, metavar="N", help="tokens of a reply at most (100)")
     add("--tensor-parallel-size", type=positive, metavar="N", help="GPUs of one server of our own (1)")
     add("--gpu-memory-utilization", type=float, metavar="SHARE", help="of a GPU, for a server of our own (0.9)")
-    add("--max-num-seqs", type=positive, metavar="N", help="requests that a server of our own runs at once (256)")
-    add("--max-model-len", type=positive, metavar="N", help="tokens of prompt and reply, of a server of our own (8192)")
+    add("--max-num-seqs", type=positive, metavar="N", help="texts that are answered at once (256; hf: CPU 8, GPU 32)")
+    add("--max-model-len", type=positive, metavar="N", help="tokens of prompt and reply (8192)")
     add(
         "--batch-size", type=positive, metavar="N", help="texts out at a time; every result is saved as it comes anyway"
     )
@@ -268,8 +277,7 @@ def _fields(args: argparse.Namespace, labels: Labels) -> dict[str, Any]:
 
 def _urls(resolved: settings.Settings, args: argparse.Namespace) -> tuple[str, ...] | None:
     """Return the servers to ask, None for servers of our own. Raises UsageError for flags that could do nothing."""
-    sources = (settings.VLLM_ENDPOINTS, settings.VLLM_PORTS, settings.VLLM_HOST)
-    if not args.base_url and all(resolved.resolved[one].source == "default" for one in sources):
+    if not _has_addresses(resolved, args):
         return None
     for name in ENGINE_FLAGS:
         if getattr(args, name) is not None:
@@ -279,6 +287,27 @@ def _urls(resolved: settings.Settings, args: argparse.Namespace) -> tuple[str, .
                 cure=f"leave out {flag}, or the addresses",
             )
     return tuple(settings.addresses(resolved, tuple(args.base_url)))
+
+
+def _has_addresses(resolved: settings.Settings, args: argparse.Namespace) -> bool:
+    sources = (settings.VLLM_ENDPOINTS, settings.VLLM_PORTS, settings.VLLM_HOST)
+    return bool(args.base_url) or any(resolved.resolved[one].source != "default" for one in sources)
+
+
+def _local(resolved: settings.Settings, args: argparse.Namespace, folder: Path) -> Local:
+    """Return the model that transformers is to load. Raises UsageError for what could do nothing then."""
+    if _has_addresses(resolved, args):
+        raise UsageError(
+            "addresses are given, but --engine hf asks no server",
+            cure="leave out --base-url, unset VLLM_ENDPOINTS, VLLM_PORTS and VLLM_HOST; or leave out --engine hf",
+        )
+    for name in SERVER_FLAGS:
+        if getattr(args, name) is not None:
+            flag = f"--{name.replace('_', '-')}"
+            raise UsageError(
+                f"{flag} is for servers that are started here, but --engine hf starts none", cure=f"leave out {flag}"
+            )
+    return Local(args.model, SEED_MODEL, folder, args.max_num_seqs, args.max_model_len)
 
 
 def _servers(args: argparse.Namespace, output: Path) -> ServerSettings:
