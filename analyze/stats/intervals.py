@@ -161,6 +161,11 @@ def wilson(successes: float, n: int, level: float = 0.95) -> tuple[float, float]
     return min(p, max(0.0, (centre - half) / scale)), max(p, min(1.0, (centre + half) / scale))
 
 
+def share(count: int, of: int) -> Estimate:
+    """Return a share with Wilson's interval; all None where there is nothing to take a share of."""
+    return Estimate(count / of, *wilson(count, of), of) if of else Estimate(None, None, None, 0)
+
+
 def t_quantile(probability: float, df: int) -> float:
     """Return the quantile of Student's t with `df` degrees of freedom."""
     from scipy.special import stdtrit
