@@ -47,12 +47,16 @@ class Command:
     folder: Path
     servers: list[FakeVLLM]
     reply: Callable[[Body], str] = right
+    tokens: Callable[[Body], list[Any]] | None = None  # the log-probabilities of a reply
     bodies: list[Body] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         async def handler(request: web.Request, body: Body) -> web.Response:
             self.bodies.append(body)
-            return web.json_response(chat_reply(self.reply(body)))
+            reply = chat_reply(self.reply(body))
+            if self.tokens is not None:
+                reply["choices"][0]["logprobs"] = {"content": self.tokens(body)}
+            return web.json_response(reply)
 
         for server in self.servers:
             server.handler = handler

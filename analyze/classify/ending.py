@@ -1,0 +1,82 @@
+"""What a classification ends in, when all is recorded: built outputs, figures against gold, rows for a person, a page.
+
+    records ──> Results ─┐
+            ──> Held ────┼──> console lines, disagreements, review, page
+            ──> Review ──┘
+One pass over the records, from the files of the run alone. Asks nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from analyze.classify.gold import Evaluation, Held
+from analyze.classify.labels import Labels
+from analyze.classify.outputs import build, in_order, is_built
+from analyze.classify.results import Record, Results, records, records_at
+from analyze.classify.telling import gold_lines, label_lines, told
+from analyze.files import whole_file
+from analyze.records import to_json
+from analyze.runs.filejob import FileJob
+
+DISAGREEMENTS = "disagreements.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Called when all is recorded (`FileJob.finish`). `gold`: the field of a row that holds its true label, if any."""
+
+    labels: Labels
+    gold: str | None = None
+
+    def __call__(self, job: FileJob) -> list[str]:
+        """Write what there is to write; return what is to be said."""
+        if is_built(job.paths.output):
+            requests = chain.from_iterable(job.rows(job.source()).chunks())
+            build(job.paths.output, in_order(requests, job.paths.answers, job.paths.failures, job.lines))
+        files = [job.paths.answers, job.paths.failures]
+        results, held = Results(), Held(self.labels, gold_of_rows(job)) if self.gold else None
+        for place, record in records(files):
+            results.add(record)
+            if held is not None:
+                held.add(place, record)
+        said = label_lines(results, job.lang)
+        if held is not None and self.gold is not None:
+            found = held.evaluation()
+            said += gold_lines(found, self.labels, self.gold, job.lang)
+            said += write_disagreements(job, held, found, files)
+        return said
+
+
+def gold_of_rows(job: FileJob) -> dict[str, Any] | None:
+    """Return the true label of each row as the input has it now; None where it cannot be read again."""
+    source = job.source()
+    if not source.can_be_read_again:
+        return None
+    return {request.id: request.row.gold for request in chain.from_iterable(job.rows(source).chunks())}
+
+
+def write_disagreements(job: FileJob, held: Held, found: Evaluation, files: list[Path]) -> list[str]:
+    """List the rows whose label is another than the true one; where there are none, there is no file either."""
+    path = job.paths.beside(DISAGREEMENTS)
+    if not found.disagreements:
+        path.unlink(missing_ok=True)
+        return []
+    _write_lines(path, (_disagreement(record, held) for record in records_at(files, held.differing)))
+    return [told("disagreements", job.lang, path=path, count=found.disagreements)]
+
+
+def _disagreement(record: Record, held: Held) -> Record:
+    """Return what is listed. It begins otherwise than records do: nobody takes the list for an output."""
+    names = ("label", "query", "confidence", "probabilities", "raw_output", "id", "index")
+    return {"gold": held.gold_of(record), **{name: record.get(name) for name in names}}
+
+
+def _write_lines(path: Path, rows: Iterable[Record]) -> None:
+    with whole_file(path, "wb") as file:
+        for row in rows:
+            file.write(to_json(row) + b"\n")
