@@ -155,7 +155,7 @@ def parse(argv: Sequence[str]) -> Classification | settings.Settings:
             "abstain_below": args.abstain_below,
         },
         around=Asking(labels),
-        finish=Ending(labels, args.gold),
+        finish=Ending(labels, args.gold, args.review),
     )
     return Classification(job, labels, args.model, resolved, urls, _servers(args, output), args.dry_run)
 
@@ -179,7 +179,8 @@ def _parser() -> Parser:
         "--batch-size", type=positive, metavar="N", help="texts out at a time; every result is saved as it comes anyway"
     )
     add("--query-field", default=FIRST, metavar="NAME", help=f"the field of a row that holds the text ({FIRST})")
-    add("--gold", metavar="FIELD", help="the field of a row that holds its true label, kept with the result")
+    add("--gold", metavar="FIELD", help="the field of a row that holds its true label: measure against it")
+    add("--review", type=positive, metavar="N", help="write the N least sure rows for a person: .xlsx, Label Studio")
     add(
         "--abstain-below", type=_probability, metavar="P", help="give no label that is less sure than this, from 0 to 1"
     )

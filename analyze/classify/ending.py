@@ -18,20 +18,27 @@ from analyze.classify.gold import Evaluation, Held
 from analyze.classify.labels import Labels
 from analyze.classify.outputs import build, in_order, is_built
 from analyze.classify.results import Record, Results, records, records_at
+from analyze.classify.review import Review, label_studio_tasks, label_studio_view, workbook
 from analyze.classify.telling import gold_lines, label_lines, told
 from analyze.files import whole_file
 from analyze.records import to_json
 from analyze.runs.filejob import FileJob
+from analyze.runs.manifest import read_manifest
 
 DISAGREEMENTS = "disagreements.jsonl"
+REVIEWS = ("review.xlsx", "review.labelstudio.json", "review.labelstudio.xml")
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """Called when all is recorded (`FileJob.finish`). `gold`: the field of a row that holds its true label, if any."""
+    """Called when all is recorded (`FileJob.finish`).
+
+    `gold`: the field of a row that holds its true label, if any; `review`: how many rows a person will look at.
+    """
 
     labels: Labels
     gold: str | None = None
+    review: int | None = None
 
     def __call__(self, job: FileJob) -> list[str]:
         """Write what there is to write; return what is to be said."""
@@ -40,15 +47,19 @@ class Ending:
             build(job.paths.output, in_order(requests, job.paths.answers, job.paths.failures, job.lines))
         files = [job.paths.answers, job.paths.failures]
         results, held = Results(), Held(self.labels, gold_of_rows(job)) if self.gold else None
+        review = Review(self.review) if self.review else None
         for place, record in records(files):
             results.add(record)
-            if held is not None:
-                held.add(place, record)
+            differs = held is not None and held.add(place, record)
+            if review is not None:
+                review.add(place, record, differs=differs)
         said = label_lines(results, job.lang)
         if held is not None and self.gold is not None:
             found = held.evaluation()
             said += gold_lines(found, self.labels, self.gold, job.lang)
             said += write_disagreements(job, held, found, files)
+        if review is not None:
+            said += write_review(job, review, held, self.labels, files)
         return said
 
 
@@ -74,6 +85,24 @@ def _disagreement(record: Record, held: Held) -> Record:
     """Return what is listed. It begins otherwise than records do: nobody takes the list for an output."""
     names = ("label", "query", "confidence", "probabilities", "raw_output", "id", "index")
     return {"gold": held.gold_of(record), **{name: record.get(name) for name in names}}
+
+
+def write_review(job: FileJob, review: Review, held: Held | None, labels: Labels, files: list[Path]) -> list[str]:
+    """Write the rows for a person in each form."""
+    rows = [*records_at(files, review.places)]
+    if held is not None:
+        rows = [{**row, "gold": held.gold_of(row)} for row in rows]
+    model = (read_manifest(job.paths.manifest) or {}).get("model")
+    contents = (
+        workbook(rows, labels),
+        label_studio_tasks(rows, model),
+        label_studio_view(labels).encode("utf-8", "replace"),
+    )
+    paths = [job.paths.beside(ending) for ending in REVIEWS]
+    for path, content in zip(paths, contents, strict=True):
+        with whole_file(path, "wb") as file:
+            file.write(content)
+    return [told("review", job.lang, count=len(rows), paths=", ".join(map(str, paths)))]
 
 
 def _write_lines(path: Path, rows: Iterable[Record]) -> None:

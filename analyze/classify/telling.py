@@ -45,6 +45,7 @@ TEXTS: dict[Lang, dict[str, str]] = {
         "confused": "  most often mistaken (true → given):",
         "mistaken": "    {truth} → {given}: {count:,}",
         "disagreements": "disagreements: {path} ({count:,})",
+        "review": "to look at ({count:,}): {paths}",
     },
     "zh": {
         "counts": "分类统计:",
@@ -70,6 +71,7 @@ TEXTS: dict[Lang, dict[str, str]] = {
         "confused": "  最常见的混淆（真实 → 给出）:",
         "mistaken": "    {truth} → {given}: {count:,}",
         "disagreements": "分歧: {path}（{count:,}）",
+        "review": "待人工查看（{count:,}）: {paths}",
     },
 }
 

@@ -2,49 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import math
 from typing import Any
 
 import pytest
 
 from analyze.classify.gold import Held, read_gold
 from analyze.classify.labels import Label, Labels
-from tests.classify.conftest import Body, Command, text_of
-
-GOLD = ["medical"] * 6 + ["others"] * 4
-# Errors that are known: texts 0 and 1 are medical and called others, text 9 the other way round.
-WRONG = {0, 1, 9}
-
-
-def rows(field: str = "truth") -> list[dict[str, Any]]:
-    return [{"id": f"r{n}", "query": f"text {n}", field: gold} for n, gold in enumerate(GOLD)]
-
-
-def with_errors(body: Body) -> str:
-    number = int(text_of(body).removeprefix("text "))
-    gold = GOLD[number]
-    other = "others" if gold == "medical" else "medical"
-    return json.dumps({"label": other if number in WRONG else gold})
-
-
-def sure(label: str, p: float) -> list[dict[str, Any]]:
-    """Return the log-probabilities of a reply: this label with `p`, the other one with the rest."""
-    other = "others" if label == "medical" else "medical"
-    top = [{"token": label, "logprob": math.log(p)}, {"token": other, "logprob": math.log(1 - p)}]
-    plain = [{"token": text, "logprob": 0.0, "top_logprobs": []} for text in ('{"label": "', '"}')]
-    return [plain[0], {"token": label, "logprob": math.log(p), "top_logprobs": top}, plain[1]]
-
-
-@pytest.fixture
-def known(classify: Command) -> Command:
-    """The command over servers whose errors are known; the higher a text's number, the surer they are."""
-    classify.reply = with_errors
-    classify.tokens = lambda body: sure(
-        json.loads(with_errors(body))["label"], 0.55 + 0.04 * int(text_of(body).removeprefix("text "))
-    )
-    classify.write("q.jsonl", rows())
-    return classify
+from tests.classify.conftest import Command, gold_rows, text_of
 
 
 def test_known_errors_are_found_counted_and_listed(known: Command) -> None:
@@ -70,7 +34,7 @@ def test_known_errors_are_found_counted_and_listed(known: Command) -> None:
 def test_gold_that_came_or_changed_later_counts_and_nothing_is_asked_again(known: Command) -> None:
     assert known.run("--input", "q.jsonl").code == 0
     asked = len(known.bodies)
-    corrected = [{**row, "truth": "others" if row["id"] in ("r0", "r1") else row["truth"]} for row in rows()]
+    corrected = [{**row, "truth": "others" if row["id"] in ("r0", "r1") else row["truth"]} for row in gold_rows()]
     corrected[9]["truth"] = "medical"
     known.write("q.jsonl", corrected)
     ended = known.run("--input", "q.jsonl", "--gold", "truth")
@@ -80,7 +44,7 @@ def test_gold_that_came_or_changed_later_counts_and_nothing_is_asked_again(known
 
 
 def test_gold_that_is_missing_empty_or_no_label_is_said_and_counted(known: Command) -> None:
-    told = rows()
+    told = gold_rows()
     del told[2]["truth"]
     told[3]["truth"] = " "
     told[4]["truth"] = "Medical"
