@@ -147,6 +147,7 @@ def parse(argv: Sequence[str]) -> Classification | settings.Settings:
         told={
             "settings": resolved.record(),
             "prompt_lang": prompt_lang,
+            "prompt": prompt,
             "prompt_sha256": sha256(prompt.encode("utf-8", "surrogatepass")).hexdigest(),
             "labels": list(labels.names),
             "multi_label": labels.multi,

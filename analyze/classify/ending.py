@@ -17,6 +17,7 @@ from typing import Any
 from analyze.classify.gold import Evaluation, Held
 from analyze.classify.labels import Labels
 from analyze.classify.outputs import build, in_order, is_built
+from analyze.classify.page import MOST_LISTED, Material, page
 from analyze.classify.results import Record, Results, records, records_at
 from analyze.classify.review import Review, label_studio_tasks, label_studio_view, workbook
 from analyze.classify.telling import gold_lines, label_lines, told
@@ -26,6 +27,7 @@ from analyze.runs.filejob import FileJob
 from analyze.runs.manifest import read_manifest
 
 DISAGREEMENTS = "disagreements.jsonl"
+PAGE = "report.html"
 REVIEWS = ("review.xlsx", "review.labelstudio.json", "review.labelstudio.xml")
 
 
@@ -53,14 +55,28 @@ class Ending:
             differs = held is not None and held.add(place, record)
             if review is not None:
                 review.add(place, record, differs=differs)
-        said = label_lines(results, job.lang)
+        if not results.rows:
+            return []
+        said, found = label_lines(results, job.lang), None
         if held is not None and self.gold is not None:
             found = held.evaluation()
             said += gold_lines(found, self.labels, self.gold, job.lang)
             said += write_disagreements(job, held, found, files)
         if review is not None:
             said += write_review(job, review, held, self.labels, files)
-        return said
+        differing = [*records_at(files, held.differing[:MOST_LISTED])] if held is not None else []
+        material = Material(
+            run=read_manifest(job.paths.manifest) or {},
+            results=results,
+            labels=self.labels,
+            lang=job.lang,
+            output=job.paths.output.name,
+            gold=self.gold,
+            evaluation=found,
+            disagreements=[{**record, "gold": held.gold_of(record)} for record in differing] if held else [],
+            files=files_beside(job),
+        )
+        return [*said, write_page(job, material)]
 
 
 def gold_of_rows(job: FileJob) -> dict[str, Any] | None:
@@ -85,6 +101,20 @@ def _disagreement(record: Record, held: Held) -> Record:
     """Return what is listed. It begins otherwise than records do: nobody takes the list for an output."""
     names = ("label", "query", "confidence", "probabilities", "raw_output", "id", "index")
     return {"gold": held.gold_of(record), **{name: record.get(name) for name in names}}
+
+
+def write_page(job: FileJob, material: Material) -> str:
+    path = job.paths.beside(PAGE)
+    with whole_file(path, "wb") as file:
+        file.write(page(material).encode("utf-8", "replace"))
+    return told("page", job.lang, path=path)
+
+
+def files_beside(job: FileJob) -> list[str]:
+    """Return the names of the run's files, those that are there."""
+    endings = ("failed.jsonl", DISAGREEMENTS, *REVIEWS, "run.json")
+    paths = [job.paths.output, *map(job.paths.beside, endings)]
+    return [path.name for path in paths if path.exists()]
 
 
 def write_review(job: FileJob, review: Review, held: Held | None, labels: Labels, files: list[Path]) -> list[str]:

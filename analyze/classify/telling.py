@@ -11,14 +11,15 @@ from analyze.classify.labels import Labels
 from analyze.classify.results import Results
 from analyze.console import printable
 from analyze.lang import Lang
-from analyze.runs.amounts import columns
+from analyze.runs.amounts import columns, width
 from analyze.stats.classification import Average, Scores, SetScores
 from analyze.stats.intervals import Estimate
 
 NONE = "n/a"
 MOST_CLASSES = 10  # a confusion matrix of more does not fit on a console
 MOST_NAMED = 10
-LONGEST_LABEL = 32
+LONGEST_LABEL = 32  # columns of a terminal
+LONGEST_HEAD = 14
 
 TEXTS: dict[Lang, dict[str, str]] = {
     "en": {
@@ -46,6 +47,7 @@ TEXTS: dict[Lang, dict[str, str]] = {
         "mistaken": "    {truth} → {given}: {count:,}",
         "disagreements": "disagreements: {path} ({count:,})",
         "review": "to look at ({count:,}): {paths}",
+        "page": "report:   {path}",
     },
     "zh": {
         "counts": "分类统计:",
@@ -72,6 +74,7 @@ TEXTS: dict[Lang, dict[str, str]] = {
         "mistaken": "    {truth} → {given}: {count:,}",
         "disagreements": "分歧: {path}（{count:,}）",
         "review": "待人工查看（{count:,}）: {paths}",
+        "page": "报告: {path}",
     },
 }
 
@@ -164,7 +167,7 @@ def _confusion(scores: Scores, labels: Labels, lang: Lang) -> list[str]:
         found = mistaken(scores, MOST_NAMED)
         said = [told("mistaken", lang, truth=t, given=g or texts["none"], count=n) for t, g, n in found]
         return [texts["confused"], *said] if said else []
-    head = ["", *map(_short, labels.names), texts["none"]]
+    head = ["", *(_short(name, LONGEST_HEAD) for name in labels.names), texts["none"]]
     rows = [
         [texts["other"] if name is None else _short(name), *(f"{count:,}" for count in counts)]
         for name, counts in confusion_rows(scores, labels.names)
@@ -176,9 +179,13 @@ def _indented(lines: Sequence[str]) -> list[str]:
     return [f"    {line}" for line in lines]
 
 
-def _short(label: str) -> str:
+def _short(label: str, most: int = LONGEST_LABEL) -> str:
     label = printable(" ".join(label.split()))
-    return label if len(label) <= LONGEST_LABEL else label[: LONGEST_LABEL - 1] + "…"
+    if width(label) <= most:
+        return label
+    while width(label) >= most:
+        label = label[:-1]
+    return f"{label}…"
 
 
 def interval(estimate: Estimate, lang: Lang) -> str:

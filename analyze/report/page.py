@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from analyze._version import __version__
@@ -30,17 +28,16 @@ from analyze.report.findings import (
     subject,
     target_name,
 )
+from analyze.report.frame import css, environment
 from analyze.report.judging import banners, check_state, flags, gate_lines, habit_lines, is_measured, probe_lines
 from analyze.report.reading import Record
 from analyze.report.runinfo import flat, instance_rows, run_rows
-from analyze.report.style import CODE_STACK, FONT_STACK, css_inks, css_variables
 from analyze.report.svg import inline
 from analyze.report.taskview import anchor, facts_text, task_view
 from analyze.report.texts import TEXTS
 from analyze.report.words import issue_label
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
     from markupsafe import Markup
 
     from analyze.report.material import Material
@@ -63,12 +60,12 @@ def page(material: Material) -> str:
     """Return the whole page. The same records give the same bytes."""
     t = TEXTS[material.lang]
     return (
-        _environment()
+        environment()
         .get_template("report.html.j2")
         .render(
             t=t,
             n=numbers,
-            css=_css(),
+            css=css(),
             version=__version__,
             figures={figure.name: _svg(figure) for figure in material.figures},
             **_verdict_parts(material, t),
@@ -198,7 +195,7 @@ def _task_blocks(material: Material) -> tuple[list[Markup], list[Record]]:
     """Render the blocks of tasks, the lowest score first, until the page is full; return them and the tasks left."""
     from markupsafe import Markup
 
-    template = _environment().get_template("task.html.j2")
+    template = environment().get_template("task.html.j2")
     ranked = sorted(material.recorded.tasks, key=_worst_first)
     blocks: list[Markup] = []
     rest: list[Record] = []
@@ -253,24 +250,3 @@ def _svg(figure: Figure) -> Markup:
     from markupsafe import Markup
 
     return Markup(inline(figure.wide, "chart wide") + inline(figure.narrow, "chart narrow"))
-
-
-@cache
-def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    return Environment(
-        loader=PackageLoader("analyze.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
-def _css() -> Markup:
-    from markupsafe import Markup
-
-    sheet = (files("analyze.report") / "templates" / "report.css").read_text(encoding="utf-8")
-    fonts = f":root{{--sans:{FONT_STACK};--mono:{CODE_STACK}}}\n"
-    return Markup(css_variables() + fonts + css_inks() + sheet)

@@ -102,7 +102,7 @@ def classify(tmp_path: Path, fake: Callable[..., FakeVLLM]) -> Iterator[Command]
     yield Command(tmp_path, [fake(), fake()])
 
 
-# -- gold, and servers whose errors are known ----------------------------------------------------------------------------
+# -- gold, and servers whose errors are known --------------------------------------------------------------------------
 
 GOLD = ["medical"] * 6 + ["others"] * 4
 # Errors that are known: texts 0 and 1 are medical and called others, text 9 the other way round.

@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 
+from analyze.classify.page import page as classify_page
 from analyze.lang import LANGS, Lang
 from analyze.report import build_pages
+from tests.classify.test_page import EVIL
+from tests.classify.test_page import material as classified
 from tests.report import factory
 from tests.report.test_report import hostile_tasks
 
@@ -41,6 +44,9 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     made = {}
     for lang in LANGS:
         made[lang] = build_pages(factory.run_of(folder / lang), lang=lang)["report"]
+    for lang in LANGS:
+        made[f"classify_{lang}"] = folder / f"classify_{lang}.html"
+        made[f"classify_{lang}"].write_text(classify_page(classified(lang, EVIL)), encoding="utf-8")
     made["hostile"] = build_pages(factory.write_run(folder / "hostile", hostile_tasks()), lang="zh")["report"]
     return made
 
@@ -58,7 +64,7 @@ def opened(browser: Any, path: Path, width: int, scheme: str = "light") -> tuple
     return page, said, [url for url in asked if url != path.as_uri() and not url.startswith("data:")]
 
 
-@pytest.mark.parametrize("name", [*LANGS, "hostile"])
+@pytest.mark.parametrize("name", [*LANGS, "hostile", *(f"classify_{lang}" for lang in LANGS)])
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_page_is_quiet_alone_and_no_wider_than_the_window(
     browser: Any, pages: dict[str, Path], name: str, width: int
