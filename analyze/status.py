@@ -27,7 +27,7 @@ from analyze.runs.amounts import columns, percent, span, width
 from analyze.runs.command import Parser, add_settings, flags_of, run_command
 from analyze.runs.ending import table
 from analyze.runs.inputs import STDIN
-from analyze.runs.lines import BATCH
+from analyze.runs.lines import BATCH, record_outcome
 from analyze.runs.manifest import Manifest, current_folder, read_manifest
 from analyze.runs.survey import Survey, holder_of, survey
 from analyze.runs.tally import Part
@@ -42,6 +42,7 @@ BESIDE = ("journal.jsonl", "failed.jsonl", "rejects.jsonl", "run.json", "lock")
 
 RETRY = "--retry-failed"
 MESSAGE_CHARS = 200
+LONGEST_LINE = 1 << 24
 ABOUT = "≈"
 
 
@@ -98,11 +99,15 @@ def _names_of_outputs(folder: Path) -> Iterator[str]:
 
 
 def _is_journal(path: Path) -> bool:
+    """Whether a file begins with a line of ours; what is larger than any line is looked at no further."""
     try:
         with open(path, "rb") as file:
-            return file.read(len(BATCH.begins)) == BATCH.begins
-    except OSError:
+            line = file.readline(LONGEST_LINE)
+        if not line.startswith(BATCH.begins):
+            record_outcome(line)
+    except (OSError, ValueError, KeyError, TypeError):
         return False
+    return True
 
 
 # -- one run -----------------------------------------------------------------------------------------------------------

@@ -9,24 +9,20 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analyze import settings
+from analyze.classify.ending import Ending
 from analyze.classify.labels import Labels, read_labels
 from analyze.classify.local import Local
-from analyze.classify.outputs import Record, build, in_order, is_built
 from analyze.classify.prompts import default_prompt, read_prompt, sampling
 from analyze.classify.records import FIRST, Asking, Maker, lines
-from analyze.console import printable
 from analyze.errors import EXIT_OK, ServerError, UsageError
 from analyze.lang import Lang, is_lang, language
-from analyze.records import from_json
 from analyze.runs.askers import Asker, connected_asker
 from analyze.runs.command import Parser, add_limit_flags, add_run_flags, add_settings, flags_of, positive, run_command
 from analyze.runs.filejob import FileJob, Paths, dry_run, run
@@ -54,19 +50,11 @@ DEFAULTS = {"tensor_parallel_size": 1, "gpu_memory_utilization": 0.9, "max_num_s
 TEXTS: dict[Lang, dict[str, str]] = {
     "en": {
         "label": "Classifying",
-        "counts": "labels:",
-        "count": "  {label}: {count:,} ({share:.1%})",
-        "none": "(no label)",
-        "cached": "prompt tokens from the prefix cache: {share:.0%}",
         "starting": "no address is given: starting servers of our own ({logs})",
         "demo": "⚠️  the tiny random model answers: its labels are noise, good for trying things out and nothing else",
     },
     "zh": {
         "label": "分类",
-        "counts": "分类统计:",
-        "count": "  {label}: {count:,}（{share:.1%}）",
-        "none": "（无标签）",
-        "cached": "来自前缀缓存的提示 token: {share:.0%}",
         "starting": "未给出服务器地址: 自行启动服务器（{logs}）",
         "demo": "⚠️  回答来自微型随机模型: 标签只是噪声，仅供试跑",
     },
@@ -125,31 +113,6 @@ class Classification:
         return asker
 
 
-def finish(job: FileJob) -> list[str]:
-    """Build the output that could not grow by lines; return how many texts have each label, and what was cached."""
-    if is_built(job.paths.output):
-        requests = chain.from_iterable(job.rows(job.source()).chunks())
-        build(job.paths.output, in_order(requests, job.paths.answers, job.paths.failures, job.lines))
-    texts, counts, prompt, cached = TEXTS[job.lang], Counter[str](), 0, 0
-    for record in _records(job.paths):
-        label = record["label"]
-        counts.update([texts["none"]] if label is None else label if isinstance(label, list) else [label])
-        usage = record.get("usage") or {}
-        if usage.get("cached") is not None:
-            prompt, cached = prompt + usage["prompt"], cached + usage["cached"]
-    total = counts.total()
-    said = [texts["count"].format(label=label, count=n, share=n / total) for label, n in counts.most_common()]
-    told = [texts["cached"].format(share=cached / prompt)] if prompt else []
-    return [texts["counts"], *map(printable, said), *told]
-
-
-def _records(paths: Paths) -> Iterator[Record]:
-    for path in (paths.answers, paths.failures):
-        if path.exists():
-            with open(path, "rb") as file:
-                yield from (from_json(line) for line in file if line.endswith(b"\n"))
-
-
 async def _started(fleet: PrivateFleet) -> list[str]:
     try:
         return await fleet.start()
@@ -203,6 +166,7 @@ def parse(argv: Sequence[str]) -> Classification | settings.Settings:
             "engine": args.engine,
             "settings": resolved.record(),
             "prompt_lang": prompt_lang,
+            "prompt": prompt,
             "prompt_sha256": sha256(prompt.encode("utf-8", "surrogatepass")).hexdigest(),
             "labels": list(labels.names),
             "multi_label": labels.multi,
@@ -211,7 +175,7 @@ def parse(argv: Sequence[str]) -> Classification | settings.Settings:
             "abstain_below": args.abstain_below,
         },
         around=asking,
-        finish=finish,
+        finish=Ending(labels, args.gold, args.review),
     )
     return Classification(job, asking, args.model, resolved, urls, servers, local, args.dry_run)
 
@@ -236,7 +200,8 @@ def _parser() -> Parser:
         "--batch-size", type=positive, metavar="N", help="texts out at a time; every result is saved as it comes anyway"
     )
     add("--query-field", default=FIRST, metavar="NAME", help=f"the field of a row that holds the text ({FIRST})")
-    add("--gold", metavar="FIELD", help="the field of a row that holds its true label, kept with the result")
+    add("--gold", metavar="FIELD", help="the field of a row that holds its true label: measure against it")
+    add("--review", type=positive, metavar="N", help="write the N least sure rows for a person: .xlsx, Label Studio")
     add(
         "--abstain-below", type=_probability, metavar="P", help="give no label that is less sure than this, from 0 to 1"
     )

@@ -26,9 +26,9 @@ from analyze.report import numbers
 from analyze.report.charts import Point, dots
 from analyze.report.figures import MOST_RIVALS
 from analyze.report.findings import percent_text
+from analyze.report.frame import css, environment
 from analyze.report.judging import Banner, Flag, banners, check_state, gate_lines, is_measured
 from analyze.report.numbers import NONE, probability, score, signed, signed_span, whole
-from analyze.report.page import css, environment
 from analyze.report.reading import Recorded, read_run
 from analyze.report.safe import code_span, cut, markdown
 from analyze.report.style import NARROW_PX, WIDE_PX

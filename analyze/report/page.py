@@ -8,13 +8,9 @@ content policy in the page forbids scripts and every address, so that even a mis
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
-from unicodedata import bidirectional
 
 from analyze._version import __version__
 from analyze.judge.labels import DIMENSION_LABELS, DIMENSIONS
@@ -33,20 +29,19 @@ from analyze.report.findings import (
     subject,
     target_name,
 )
+from analyze.report.frame import css, environment
 from analyze.report.judging import banners, check_state, flags, gate_lines, habit_lines, is_measured, probe_lines
 from analyze.report.prose import KINDS, SIDES
 from analyze.report.reading import Record, lowest_first
 from analyze.report.robin import robin_view
 from analyze.report.runinfo import flat, instance_rows, run_rows
 from analyze.report.second import second_view
-from analyze.report.style import CODE_STACK, FONT_STACK, css_inks, css_variables
 from analyze.report.svg import inline
 from analyze.report.taskview import anchor, facts_text, task_view
 from analyze.report.texts import TEXTS
 from analyze.report.words import issue_label
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
     from markupsafe import Markup
 
     from analyze.report.material import Material
@@ -247,39 +242,3 @@ def _svg(figure: Figure) -> Markup:
     from markupsafe import Markup
 
     return Markup(inline(figure.wide, "chart wide") + inline(figure.narrow, "chart narrow"))
-
-
-@cache
-def environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    made = Environment(
-        loader=PackageLoader("analyze.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.filters["isolate"] = isolated
-    return made
-
-
-def isolated(sentence: str, *names: str) -> Markup:
-    """Return a sentence as markup in which names whose letters run to the left do not turn what stands beside them."""
-    from markupsafe import Markup, escape
-
-    turned = [name for name in names if any(bidirectional(sign) in ("R", "AL") for sign in name)]
-    if not turned:
-        return escape(sentence)
-    pieces = re.split(f"({'|'.join(map(re.escape, turned))})", sentence)
-    return Markup("").join(
-        Markup("<bdi>{}</bdi>").format(piece) if at % 2 else escape(piece) for at, piece in enumerate(pieces)
-    )
-
-
-def css() -> Markup:
-    from markupsafe import Markup
-
-    sheet = (files("analyze.report") / "templates" / "report.css").read_text(encoding="utf-8")
-    fonts = f":root{{--sans:{FONT_STACK};--mono:{CODE_STACK}}}\n"
-    return Markup(css_variables() + fonts + css_inks() + sheet)

@@ -127,7 +127,8 @@ class FileJob:
     """One invocation, checked: what to read, where to write, what to make of rows and answers.
 
     `label` stands before the progress; `told` are the job's own fields of the manifest. `around` goes around each
-    asking (`runs.replies`). `finish` is called when all is recorded; what it returns is said before the account.
+    asking (`runs.replies`). `finish` is called when all is recorded, in the manifest too; what it returns is said
+    before the account.
     """
 
     name: str
@@ -318,8 +319,6 @@ class Execution:
         seconds = time.monotonic() - self._began
         uses = self._fleet.uses(time.monotonic()) if self._fleet is not None else {}
         self._say_files()
-        for line in job.finish(job):
-            print(line)
         lines = last_lines(
             account,
             self._tally,
@@ -329,10 +328,10 @@ class Execution:
             in_flight=job.in_flight,
             is_all_read=self._is_all_read,
         )
-        print("\n".join(lines))
         self._manifest["input"] |= {"sha256": self._source.sha256, "rows": account.read if self._is_all_read else None}
         ended = {"counts": account.counts(), "finished": utc_now() if is_over else None}
         write_manifest(job.paths.manifest, {**self._manifest, **manifest_fields(self._tally, uses, seconds), **ended})
+        print("\n".join([*job.finish(job), *lines]))
 
     def _say_files(self) -> None:
         texts, paths, failed = self._texts, self._job.paths, self._account.failed

@@ -135,12 +135,7 @@ class RecordLines:
         return to_json(record) + b"\n"
 
     def decode(self, line: bytes) -> Outcome:
-        record = from_json(line)
-        row_id, asked, failed = record["id"], record["asked"], record["failed"]
-        if failed is None:
-            return Answer(row_id, asked, record, record["instance"], record["attempts"], record["latency_s"])
-        message, raw = record.get("error") or "", record.get("raw_output")
-        return Failure(row_id, asked, failed, message, record["instance"], record["attempts"], raw=raw)
+        return record_outcome(line)
 
     def heading(self, line: bytes) -> Heading:
         if (told := _end_of(line)) is not None:
@@ -154,6 +149,22 @@ class RecordLines:
             return None
         ids, askeds = zip(*(told.groups() for told in found if told), strict=True)
         return map(bytes.decode, ids), (int(asked, 16) for asked in askeds)
+
+
+def record_outcome(line: bytes) -> Outcome:
+    """Return what became of a row by its record, whichever job's it is. Raises ValueError, KeyError, TypeError for a
+    line that is none."""
+    record = from_json(line)
+    row_id, asked, failed = record["id"], record["asked"], record["failed"]
+    if failed is None:
+        return Answer(row_id, asked, record, record["instance"], record["attempts"], record["latency_s"])
+    message, raw = record.get("error") or "", record.get("raw_output")
+    return Failure(row_id, asked, failed, message, record["instance"], record["attempts"], raw=raw)
+
+
+def any_outcome(line: bytes) -> Outcome:
+    """Return what became of a row by a line of either kind. Raises as `record_outcome` does."""
+    return BATCH.decode(line) if line.startswith(BATCH.begins) else record_outcome(line)
 
 
 _ENDS_ANSWERED = re.compile(

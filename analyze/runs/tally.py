@@ -118,13 +118,14 @@ def manifest_fields(tally: Tally, uses: Mapping[str, Use] | None, seconds: float
 def tokens_of(usage: Mapping[str, Any]) -> tuple[int, int]:
     """Return the tokens in and out that a reply says it took; 0 where it does not say, or writes nonsense.
 
-    The Responses API has other names for them.
+    The Responses API has other names for them, and so have records of a job's own.
     """
-    prompt = usage.get("prompt_tokens")
-    completion = usage.get("completion_tokens")
-    if prompt is None:
-        prompt, completion = usage.get("input_tokens"), usage.get("output_tokens")
+    named = next((names for names in _TOKENS if usage.get(names[0]) is not None), _TOKENS[0])
+    prompt, completion = (usage.get(name) for name in named)
     return (prompt if isinstance(prompt, int) else 0, completion if isinstance(completion, int) else 0)
+
+
+_TOKENS = (("prompt_tokens", "completion_tokens"), ("input_tokens", "output_tokens"), ("prompt", "completion"))
 
 
 def _is_number(value: object) -> bool:

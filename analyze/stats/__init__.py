@@ -1,11 +1,12 @@
 """Rates, intervals, tests, agreement: arrays in, numbers out. Knows nothing of models, servers or files.
 
-intervals   mean_se, cluster_se, cluster_interval, rate_interval, wilson, clopper_pearson
+intervals   mean_se, cluster_se, cluster_interval, rate_interval, wilson, clopper_pearson, share
 hypotheses  sign_flip_test, wilcoxon_pratt, sign_test, tost, minimum_detectable_effect, holm, benjamini_hochberg
 agreement   cohen_kappa, gwet_ac1, krippendorff_alpha
 bootstrap   cluster_bootstrap: for what has no formula
 models      bradley_terry, length_sensitivity
-calibration expected_calibration_error, corrected_rate
+calibration expected_calibration_error, corrected_rate, brier_score, reliability, temperature_scaling, cutoffs
+classification  single_label, multi_label, matthews: predicted labels held against true ones
 
 These read what a run has recorded, and need nothing but it:
 
@@ -23,6 +24,7 @@ summary     the records -> Summary: every number of a report
 from analyze.stats.agreement import cohen_kappa, gwet_ac1, krippendorff_alpha
 from analyze.stats.bootstrap import cluster_bootstrap
 from analyze.stats.calibration import corrected_rate, expected_calibration_error
+from analyze.stats.classification import matthews, multi_label, single_label
 from analyze.stats.hypotheses import (
     benjamini_hochberg,
     holm,
@@ -62,11 +64,14 @@ __all__ = [
     "holm",
     "krippendorff_alpha",
     "length_sensitivity",
+    "matthews",
     "mean_se",
     "minimum_detectable_effect",
+    "multi_label",
     "rate_interval",
     "sign_flip_test",
     "sign_test",
+    "single_label",
     "tost",
     "wilcoxon_pratt",
     "wilson",

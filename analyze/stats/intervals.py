@@ -181,6 +181,11 @@ def clopper_pearson(successes: int, n: int, level: float = 0.95) -> tuple[float,
     return low(successes), 1 - low(n - successes)
 
 
+def share(count: int, of: int) -> Estimate:
+    """Return a share with Wilson's interval; all None where there is nothing to take a share of."""
+    return Estimate(count / of, *wilson(count, of), of) if of else Estimate(None, None, None, 0)
+
+
 def t_quantile(probability: float, df: int) -> float:
     """Return the quantile of Student's t with `df` degrees of freedom."""
     from scipy.special import stdtrit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -47,12 +48,16 @@ class Command:
     folder: Path
     servers: list[FakeVLLM]
     reply: Callable[[Body], str] = right
+    tokens: Callable[[Body], list[Any]] | None = None  # the log-probabilities of a reply
     bodies: list[Body] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         async def handler(request: web.Request, body: Body) -> web.Response:
             self.bodies.append(body)
-            return web.json_response(chat_reply(self.reply(body)))
+            reply = chat_reply(self.reply(body))
+            if self.tokens is not None:
+                reply["choices"][0]["logprobs"] = {"content": self.tokens(body)}
+            return web.json_response(reply)
 
         for server in self.servers:
             server.handler = handler
@@ -95,3 +100,40 @@ def environ() -> dict[str, str]:
 @pytest.fixture
 def classify(tmp_path: Path, fake: Callable[..., FakeVLLM]) -> Iterator[Command]:
     yield Command(tmp_path, [fake(), fake()])
+
+
+# -- gold, and servers whose errors are known --------------------------------------------------------------------------
+
+GOLD = ["medical"] * 6 + ["others"] * 4
+# Errors that are known: texts 0 and 1 are medical and called others, text 9 the other way round.
+WRONG = {0, 1, 9}
+
+
+def gold_rows(field: str = "truth") -> list[Row]:
+    return [{"id": f"r{n}", "query": f"text {n}", field: gold} for n, gold in enumerate(GOLD)]
+
+
+def with_errors(body: Body) -> str:
+    number = int(text_of(body).removeprefix("text "))
+    gold = GOLD[number]
+    other = "others" if gold == "medical" else "medical"
+    return json.dumps({"label": other if number in WRONG else gold})
+
+
+def sure(label: str, p: float) -> list[Row]:
+    """Return the log-probabilities of a reply: this label with `p`, the other one with the rest."""
+    other = "others" if label == "medical" else "medical"
+    top = [{"token": label, "logprob": math.log(p)}, {"token": other, "logprob": math.log(1 - p)}]
+    plain = [{"token": text, "logprob": 0.0, "top_logprobs": []} for text in ('{"label": "', '"}')]
+    return [plain[0], {"token": label, "logprob": math.log(p), "top_logprobs": top}, plain[1]]
+
+
+@pytest.fixture
+def known(classify: Command) -> Command:
+    """The command over servers whose errors are known; the higher a text's number, the surer they are."""
+    classify.reply = with_errors
+    classify.tokens = lambda body: sure(
+        json.loads(with_errors(body))["label"], 0.55 + 0.04 * int(text_of(body).removeprefix("text "))
+    )
+    classify.write("q.jsonl", gold_rows())
+    return classify

@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 
+from analyze.classify.page import page as classify_page
 from analyze.lang import LANGS, Lang
 from analyze.report import build_pages, compare_runs
+from tests.classify.test_page import EVIL
+from tests.classify.test_page import material as classified
 from tests.report import factory
 
 CHROMIUM = shutil.which("chromium")
@@ -48,6 +51,9 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     others["compare hostile"] = factory.write_run(folder / "other hostile", changed)
     for (name, other), run in zip(others.items(), ("zh", "hostile"), strict=True):
         made[name] = compare_runs(folder / run, other, lang="zh").paths["compare"]
+    for lang in LANGS:
+        made[f"classify_{lang}"] = folder / f"classify_{lang}.html"
+        made[f"classify_{lang}"].write_text(classify_page(classified(lang, EVIL)), encoding="utf-8")
     return made
 
 
@@ -64,7 +70,9 @@ def opened(browser: Any, path: Path, width: int, scheme: str = "light") -> tuple
     return page, said, [url for url in asked if url != path.as_uri() and not url.startswith("data:")]
 
 
-@pytest.mark.parametrize("name", [*LANGS, "hostile", "compare", "compare hostile"])
+@pytest.mark.parametrize(
+    "name", [*LANGS, "hostile", "compare", "compare hostile", *(f"classify_{lang}" for lang in LANGS)]
+)
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_page_is_quiet_alone_and_no_wider_than_the_window(
     browser: Any, pages: dict[str, Path], name: str, width: int

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analyze.records import FAILURE_KINDS, Answer, Failure
-from analyze.runs.lines import BATCH
+from analyze.records import FAILURE_KINDS, Answer, Failure, Request
+from analyze.runs.lines import BATCH, RecordLines
 from analyze.runs.lock import RunLock
 from analyze.runs.survey import holder_of, survey
 from analyze.runs.tally import Tally
@@ -251,3 +251,23 @@ def test_another_process_of_the_same_number_holds_nothing(tmp_path):
     lock.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
     os.utime(lock, (1e9, 1e9))
     assert holder_of(lock) is None, "that was written before this process began"
+
+
+def test_records_of_a_jobs_own_are_counted_as_lines_of_the_batch_format_are(tmp_path: Path):
+    lines = RecordLines("query", lambda request, outcome: outcome.body if isinstance(outcome, Answer) else SAID)
+    request = Request("r", "0" * 64, "/v1/chat/completions", {})
+    usage = {"usage": {"prompt": 5, "cached": 2, "completion": 3}}
+    one, two = tmp_path / "a.jsonl", tmp_path / "f.jsonl"
+    answered = [Answer(f"a{n}", "0" * 64, {"query": TRAPS[n], **usage}, URL, 1, 0.5) for n in range(3)]
+    failed = [Failure(row, "0" * 64, "server", "no", OTHER_URL, 1) for row in ("a0", "f0", "f1")]
+    one.write_bytes(b"".join(lines.encode(it, request) for it in answered))
+    two.write_bytes(b"".join(lines.encode(it, request) for it in failed) + b'{"query":"torn')
+    found = survey(one, two)
+    assert (found.tally.ok, dict(found.tally.failed), found.foreign, found.is_torn) == (3, {"server": 2}, 0, True)
+    assert found.tally.usage() == {"prompt_tokens": 15, "completion_tokens": 9}
+    assert found.examples["server"].id == "f0" and found.examples["server"].message == "why"
+    assert {url: share.failures for url, share in found.tally.shares.items()} == {URL: 0, OTHER_URL: 2}
+
+
+URL, OTHER_URL = "http://h:1/v1", "http://h:2/v1"
+SAID = {"query": "q", "error": "why", "usage": None}
