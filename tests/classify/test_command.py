@@ -39,7 +39,7 @@ def test_a_json_output_is_an_array_in_the_order_of_the_input_failures_included(c
     queries = [f"text {number}" for number in range(30)]
     classify.reply = lambda body: '{"label": "others"}' if text_of(body) != "text 7" else "no idea"
     classify.write("q.txt", "\n".join(queries))
-    ended = classify.run("--input", "q.txt", output="out.json")
+    ended = classify.run("--input", "q.txt", "--in-flight", "1", output="out.json")
     assert ended.code == 1
     rows = json.loads((classify.folder / "out.json").read_text())
     assert [row["query"] for row in rows] == queries
