@@ -64,7 +64,13 @@ class Ending:
             said += write_disagreements(job, held, found, files)
         if review is not None:
             said += write_review(job, review, held, self.labels, files)
-        differing = [*records_at(files, held.differing[:MOST_LISTED])] if held is not None else []
+        return [*said, self._write_page(job, results, held, found)]
+
+    def _write_page(self, job: FileJob, results: Results, held: Held | None, found: Evaluation | None) -> str:
+        files, differing = [job.paths.answers, job.paths.failures], list[Record]()
+        if held is not None:
+            there = records_at(files, held.differing[:MOST_LISTED])
+            differing = [{**record, "gold": held.gold_of(record)} for record in there]
         material = Material(
             run=read_manifest(job.paths.manifest) or {},
             results=results,
@@ -73,10 +79,13 @@ class Ending:
             output=job.paths.output.name,
             gold=self.gold,
             evaluation=found,
-            disagreements=[{**record, "gold": held.gold_of(record)} for record in differing] if held else [],
+            disagreements=differing,
             files=files_beside(job),
         )
-        return [*said, write_page(job, material)]
+        path = job.paths.beside(PAGE)
+        with whole_file(path, "wb") as file:
+            file.write(page(material).encode("utf-8", "replace"))
+        return told("page", job.lang, path=path)
 
 
 def gold_of_rows(job: FileJob) -> dict[str, Any] | None:
@@ -101,13 +110,6 @@ def _disagreement(record: Record, held: Held) -> Record:
     """Return what is listed. It begins otherwise than records do: nobody takes the list for an output."""
     names = ("label", "query", "confidence", "probabilities", "raw_output", "id", "index")
     return {"gold": held.gold_of(record), **{name: record.get(name) for name in names}}
-
-
-def write_page(job: FileJob, material: Material) -> str:
-    path = job.paths.beside(PAGE)
-    with whole_file(path, "wb") as file:
-        file.write(page(material).encode("utf-8", "replace"))
-    return told("page", job.lang, path=path)
 
 
 def files_beside(job: FileJob) -> list[str]:

@@ -213,7 +213,7 @@ def _gold_parts(material: Material, found: Evaluation, t: Texts) -> Parts:
             for it in found.cutoffs
         ],
         "cutoff_chart": _cutoff_chart(found, t),
-        "differing": [_differing(record) for record in material.disagreements[:MOST_LISTED]],
+        "differing": [_differing(record, t) for record in material.disagreements[:MOST_LISTED]],
     }
 
 
@@ -299,12 +299,11 @@ def _cutoff_chart(found: Evaluation, t: Texts) -> Markup | None:
     return _svg(shares(spots, below=t["risk_axis"], label=t["risk_label"])) if spots else None
 
 
-def _differing(record: Record) -> Record:
+def _differing(record: Record, t: Texts) -> Record:
     return {
-        "id": visible(str(record.get("id")), 80),
         "text": visible(record["query"], 400),
-        "gold": visible(_listed(record.get("gold")), 200),
-        "label": visible(_listed(record.get("label")), 200),
+        "gold": visible(_listed(record.get("gold")), 200) or t["no_labels"],
+        "label": visible(_listed(record.get("label")), 200) or t["no_labels"],
         "confidence": _tenths(record.get("confidence")),
     }
 

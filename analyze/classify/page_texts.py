@@ -116,8 +116,8 @@ _EN: Final[dict[str, str]] = {
     "h_avoided": "Wrong avoided",
     "h_lost": "Right lost",
     "disagreements": "Disagreements",
-    "disagreements_lead": "Where the label is another than the true one, the surest first: there the true label is "
-    "wrong as often as the model.",
+    "disagreements_lead": "Where the label is another than the true one, the surest first: there it pays to look at "
+    "the true label too.",
     "disagreements_none": "There are none.",
     "shown_first": "The first {n} of {all}; all are in {file}.",
     "h_text": "Text",
@@ -269,7 +269,7 @@ _ZH: Final[dict[str, str]] = {
     "h_avoided": "避免的错误",
     "h_lost": "失去的正确",
     "disagreements": "分歧",
-    "disagreements_lead": "标签与真实标签不同之处，把握最大的在前：那里真实标签出错的可能不亚于模型。",
+    "disagreements_lead": "标签与真实标签不同之处，把握最大的在前：那里也值得核对真实标签。",
     "disagreements_none": "没有分歧。",
     "shown_first": "{all} 项中的前 {n} 项；全部见 {file}。",
     "h_text": "文本",

@@ -32,11 +32,11 @@ def told(folder: Path, output: str) -> dict[str, Any]:
 def test_a_classification_is_told_with_counts_failures_and_tokens(classify: Command, output: str) -> None:
     classify.reply = lambda body: '{"label": "others"}' if text_of(body) != "text 3" else "no idea"
     classify.write("q.txt", "\n".join(f"text {n}" for n in range(10)))
-    assert classify.run("--input", "q.txt", "--in-flight", "1", output=output).code == 1
+    assert classify.run("--input", "q.txt", "--lenient", output=output).code == 1
     found = told(classify.folder, output)
     assert (found["job"], found["state"], found["foreign_lines"]) == ("classify", "finished", 0)
     assert (found["counts"]["ok"], found["counts"]["failed"], found["counts"]["left"]) == (9, 1, 0)
-    assert found["failures"]["schema"]["count"] == 1 and "does not match" in found["failures"]["schema"]["message"]
+    assert found["failures"]["schema"]["count"] == 1 and "names no label" in found["failures"]["schema"]["message"]
     assert found["tokens"] == {"prompt_tokens": 63, "completion_tokens": 27}
     screen = runs(classify.folder, output)
     assert "63 in, 27 out" in screen and "--retry-failed" in screen
