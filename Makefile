@@ -18,6 +18,6 @@ lint:
 	  "$$(dirname "$$PYTHON")/shellcheck" -x ./*.sh scripts/*.sh .ci/run
 
 # 40 minutes. One part again: .venv/bin/python -m benchmarks cost (or rate, fit, trace, slow, prefixes, faults, gone, soak,
-# journaling, resume, first-request, memory, scale, coverage, folding, report)
+# journaling, resume, first-request, memory, scale, coverage, folding, report, classification)
 bench:
 	@$(USE_ENVIRONMENT) && "$$PYTHON" -m benchmarks

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from benchmarks import (
     agreement,
+    classification,
     cost,
     coverage,
     first_request,
@@ -46,6 +47,7 @@ SECTIONS: dict[str, Callable[[], Section]] = {
     "agreement": agreement.agreement,
     "folding": folding.folding,
     "report": report.report,
+    "classification": classification.classification,
 }
 
 
