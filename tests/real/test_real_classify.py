@@ -22,17 +22,17 @@ pytestmark = pytest.mark.vllm
 QUERIES = [f"{number}: what helps against a headache, and how far is it to the moon?" for number in range(100)]
 
 
-def classify(folder: Path, *flags: str, **environ: str) -> subprocess.Popen[str]:
-    (folder / "q.txt").write_text("\n".join(QUERIES))
+def classify(folder: Path, *flags: str, queries: list[str] = QUERIES, **environ: str) -> subprocess.Popen[str]:
+    (folder / "q.txt").write_text("\n".join(queries))
     command = [sys.executable, "-m", "analyze.classify", "--input", "q.txt", *flags]
     return subprocess.Popen(
         command, cwd=folder, env={**os.environ, **environ}, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
 
 
-def ended(process: subprocess.Popen[str]) -> str:
+def ended(process: subprocess.Popen[str], code: int = 0) -> str:
     said, _ = process.communicate(timeout=400)
-    assert process.returncode == 0, said
+    assert process.returncode == code, said
     return said
 
 
@@ -48,17 +48,22 @@ def servers_of(folder: Path) -> list[psutil.Process]:
     return found
 
 
-def test_running_servers_classify_a_hundred_texts(real_fleet: RealFleet, tmp_path: Path) -> None:
+def test_running_servers_classify_a_hundred_texts_and_refuse_one_that_is_too_long(
+    real_fleet: RealFleet, tmp_path: Path
+) -> None:
     urls = [word for url in real_fleet.urls for word in ("--base-url", url)]
-    said = ended(classify(tmp_path, "--output", "out.json", *urls))
+    queries = [*QUERIES[:50], "a headache, and then some. " * 2500, *QUERIES[50:]]
+    said = ended(classify(tmp_path, "--output", "out.json", *urls, queries=queries), code=1)
     found = json.loads((tmp_path / "out.json").read_text())
+    long = found.pop(50)
+    assert (long["label"], long["status"]) == (None, "too_long") and "8192" in long["error"]
     assert [row["query"] for row in found] == QUERIES
     for row in found:
         assert row["label"] in ("medical", "others") and json.loads(row["raw_output"]) == {"label": row["label"]}
         assert sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-5)
         assert row["confidence"] == row["probabilities"][row["label"]]
     assert len({row["instance"] for row in found}) == 4
-    assert said.splitlines()[-1].startswith("100 rows read: 100 ok")
+    assert said.splitlines()[-1].startswith("101 rows read: 100 ok")
 
 
 def test_servers_of_its_own_are_started_reuse_the_prompt_and_are_gone_at_the_end(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ is removed).
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -40,6 +41,16 @@ vllm:kv_cache_usage_perc{{engine="0",model_name="{name}"}} 0.25
         self.send_response(200 if self.path in pages else 404)
         self.end_headers()
         self.wfile.write(pages.get(self.path, "").encode())
+
+    def do_POST(self) -> None:
+        """Classify: the first label that the request allows, whatever the text."""
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        allowed = re.search(r'\("([^"]*)"', body.get("structured_outputs", {}).get("regex", ""))
+        text = f'{{"label": "{allowed[1]}"}}' if allowed else "yes"
+        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "text": text, "finish_reason": "stop"}
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps({"object": "chat.completion", "model": name, "choices": [choice]}).encode())
 
     def log_message(self, *_: object) -> None:
         return
