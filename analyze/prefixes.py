@@ -32,6 +32,13 @@ def prompt_bytes(body: Mapping[str, Any]) -> bytes:
     return to_json(body)
 
 
+def common_start(one: bytes, other: bytes) -> bytes:
+    """Return what both begin with."""
+    if other.startswith(one):
+        return one
+    return next((one[:at] for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), other)
+
+
 def chain(content: bytes) -> tuple[int, ...]:
     """Return one hash for each full block, over all blocks up to it: prompts that begin alike have chains that do.
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analyze.prefixes import BLOCK, MOST_BLOCKS, PrefixMap, chain, prompt_bytes
+from analyze.prefixes import BLOCK, MOST_BLOCKS, PrefixMap, chain, common_start, prompt_bytes
 
 contents = st.binary(max_size=5 * BLOCK)
 
@@ -103,3 +103,11 @@ def test_there_are_never_more_values_than_allowed_and_no_gaps_in_a_chain(paths, 
         value, length = known.longest(keys)
         assert (value is None) == (length == 0)
         assert all(known.longest((key,)) == (None, 0) for key in keys[length:])
+
+
+@given(st.binary(), st.binary(), st.binary())
+def test_what_two_texts_begin_with_is_all_of_it(start: bytes, one: bytes, other: bytes) -> None:
+    found = common_start(start + one, start + other)
+    assert (start + one).startswith(found) and (start + other).startswith(found)
+    longer = (start + one)[: len(found) + 1]
+    assert longer == found or not (start + other).startswith(longer)

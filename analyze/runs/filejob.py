@@ -24,7 +24,7 @@ from analyze.errors import EXIT_OK, EXIT_SOME_FAILED, UsageError, in_language
 from analyze.files import clear_leftovers, whole_file
 from analyze.fleet import Fleet
 from analyze.lang import Lang
-from analyze.prefixes import prompt_bytes
+from analyze.prefixes import common_start, prompt_bytes
 from analyze.records import Request
 from analyze.runs.account import Account
 from analyze.runs.askers import Asker, FleetAsker
@@ -64,6 +64,8 @@ TEXTS: dict[Lang, dict[str, str]] = {
         "stopping": "finishing what is in flight; Ctrl-C stops at once",
         "no_locks": "{path}: this file system has no working locks; see that no other run writes there",
         "first": "the first request that would be asked, {id} ({url}):",
+        "shared": "all prompts begin alike for about {tokens:,} tokens, {share:.0%} of what is read: a server with a "
+        "prefix cache computes them once",
         "dry": "{read} rows read: {ok} answered before, {failed} failed before, {rejected} rejected; "
         "{left} would be asked, about {tokens:,} prompt tokens (4 bytes each)",
         "answers": "answers:  {path}",
@@ -76,6 +78,7 @@ TEXTS: dict[Lang, dict[str, str]] = {
         "stopping": "正在完成已发出的请求；按 Ctrl-C 立即停止",
         "no_locks": "{path}: 此文件系统的文件锁无效，请确认没有其他任务写入此处",
         "first": "将要发出的第一个请求，{id}（{url}）:",
+        "shared": "所有提示的开头约有 {tokens:,} 个 token 相同，占读入总量的 {share:.0%}: 有前缀缓存的服务器只计算一次",
         "dry": "共读取 {read} 行: 此前成功 {ok}，此前失败 {failed}，拒收 {rejected}；将要请求 {left} 行，"
         "约 {tokens:,} 个提示 token（按每 4 字节一个计）",
         "answers": "结果: {path}",
@@ -358,15 +361,21 @@ def dry_run(job: FileJob) -> int:
     plan = Plan(known.seen, account, retry_failed=job.retry_failed)
     left = prompt_bytes_left = 0
     first: Request | None = None
+    shared = b""
     for request in chain.from_iterable(map(plan.left_of, job.rows(job.source(), account).chunks())):
+        prompt = prompt_bytes(request.body)
+        shared = common_start(shared, prompt) if first else prompt
         first = first or request
         left += 1
-        prompt_bytes_left += len(prompt_bytes(request.body))
+        prompt_bytes_left += len(prompt)
     if first is not None:
         print(texts["first"].format(id=first.id, url=first.url))
         print(printable(orjson.dumps(first.body, option=orjson.OPT_INDENT_2).decode()[:SHOWN_CHARS]))
     tokens = prompt_bytes_left // BYTES_PER_TOKEN
     counts = account.counts() | {"failed": account.failed.total(), "left": left}
+    if left > 1:
+        share = left * len(shared) / prompt_bytes_left
+        print(texts["shared"].format(tokens=len(shared) // BYTES_PER_TOKEN, share=share))
     print(texts["dry"].format(**counts, tokens=tokens))
     return EXIT_OK
 

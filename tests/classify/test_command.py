@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import time
 
@@ -219,6 +220,9 @@ def test_a_dry_run_shows_the_first_prompt_and_asks_nothing(classify: Command) ->
     ended = classify.run("--input", "q.txt", "--dry-run")
     assert ended.code == 0 and classify.bodies == []
     assert "Query: one" in ended.out and "2 would be asked" in ended.out
+    shared = len(packaged("classify_prompt.txt").partition("{query}")[0])
+    (tokens,) = re.findall(r"begin alike for about ([\d,]+) tokens, (?:9\d|100)% of what is read", ended.out)
+    assert int(tokens) == pytest.approx(shared / 4, rel=0.1)
 
 
 def test_statistics_are_said_before_the_account_of_all_rows(classify: Command) -> None:
