@@ -7,15 +7,18 @@ from pathlib import Path
 import pytest
 
 from analyze.errors import InputError
-from analyze.runs.inputs import Input
+from analyze.runs.inputs import Bad, Input
 from analyze.runs.rows import Rows
 
 
 class Lacking:
     """A template that asks for what no row has."""
 
-    def request(self, row: object) -> dict[str, object]:
+    def request(self, row: object, number: int) -> dict[str, object]:
         raise ValueError("the template asks for what the row lacks")
+
+    def unusable(self, bad: Bad, number: int) -> dict[str, object]:
+        raise ValueError(bad.reason)
 
 
 @pytest.mark.parametrize(
