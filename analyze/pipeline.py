@@ -42,6 +42,7 @@ from analyze.runs.lock import RunLock
 from analyze.runs.manifest import Manifest, new_manifest, read_manifest, refuse_other_run, utc_now, write_manifest
 from analyze.runs.plan import Plan
 from analyze.runs.progress import ProgressLine, Standing
+from analyze.runs.replies import as_it_is
 from analyze.runs.runner import Stop
 from analyze.runs.session import ask_left, settle
 from analyze.runs.tally import Part, Tally, manifest_fields
@@ -413,7 +414,7 @@ class Pipeline:
                 "prompt": prompts_sha256(judge_lang),
                 "schema": schema_sha256(),
                 "sampling": SAMPLING,
-                **(LOGPROBS if asker else {}),
+                **(LOGPROBS if asker and model != DEMO_MODEL_NAME else {}),
             },
         )
 
@@ -448,7 +449,8 @@ class Pipeline:
                     stop=self._stop,
                     progress=progress,
                     on_outcome=hear,
-                    around=judge.around,
+                    # The demo's verdicts are noise; to tell alternatives of each token kept its servers silent for 6 s.
+                    around=as_it_is if self._manifest["demo"] else judge.around,
                 )
         finally:
             progress.close()
