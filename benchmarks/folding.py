@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from analyze.facts import measure
@@ -100,25 +100,28 @@ def reply_text(draw: random.Random) -> str:
         return f"{draw.getrandbits(4 * most):0{most}x}"
 
     leaning, codes = draw.choices("12345", weights=(1, 3, 2, 4, 2))[0], list(ISSUES)
-    return json.dumps(
-        {
-            "requirements": [text(REQUIREMENT_CHARS) for _ in range(3)],
-            "analysis_a": text(ANALYSIS_CHARS),
-            "analysis_b": text(ANALYSIS_CHARS),
-            "dimensions": {
-                name: {"evidence": text(EVIDENCE_CHARS), "verdict": draw.choice("345" + leaning)} for name in DIMENSIONS
-            },
-            **{
-                f"{kind}_{side}": [text(PHRASE_CHARS), text(PHRASE_CHARS)]
-                for kind in ("strengths", "weaknesses")
-                for side in "ab"
-            },
-            "issues_a": [draw.choice(codes)],
-            "issues_b": [draw.choice(codes)],
-            "overall_reason": text(REASON_CHARS),
-            "overall": leaning,
-        }
-    )
+    return json.dumps(verdict(draw, leaning, codes, text))
+
+
+def verdict(draw: random.Random, leaning: str, codes: list[str], text: Callable[[int], str]) -> dict[str, Any]:
+    """Return a verdict of the agreed form, its texts made by `text` from how long each may be."""
+    return {
+        "requirements": [text(REQUIREMENT_CHARS) for _ in range(3)],
+        "analysis_a": text(ANALYSIS_CHARS),
+        "analysis_b": text(ANALYSIS_CHARS),
+        "dimensions": {
+            name: {"evidence": text(EVIDENCE_CHARS), "verdict": draw.choice("345" + leaning)} for name in DIMENSIONS
+        },
+        **{
+            f"{kind}_{side}": [text(PHRASE_CHARS), text(PHRASE_CHARS)]
+            for kind in ("strengths", "weaknesses")
+            for side in "ab"
+        },
+        "issues_a": [draw.choice(codes)],
+        "issues_b": [draw.choice(codes)],
+        "overall_reason": text(REASON_CHARS),
+        "overall": leaning,
+    }
 
 
 def told(text: str, draw: random.Random) -> dict[str, Any]:

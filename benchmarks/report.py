@@ -20,8 +20,6 @@ from pathlib import Path
 
 from analyze.judge.cells import cells_of
 from analyze.judge.issues import ISSUES
-from analyze.judge.labels import DIMENSIONS
-from analyze.judge.schema import ANALYSIS_CHARS, EVIDENCE_CHARS, PHRASE_CHARS, REASON_CHARS, REQUIREMENT_CHARS
 from analyze.judge.tasks import Task, read_tasks
 from analyze.lang import LANGS, Lang
 from analyze.per_task import Judge, facts_of
@@ -29,6 +27,7 @@ from analyze.records import Answer, Failure, Outcome, to_json
 from analyze.runs.manifest import new_manifest, write_manifest
 from benchmarks import command, peers
 from benchmarks.command import MB, ON_DISK
+from benchmarks.folding import verdict
 from benchmarks.results import Section, Verdict
 from benchmarks.rig import OURS, spread, table
 
@@ -161,23 +160,7 @@ def _reply(draw: random.Random, words: Sequence[str]) -> dict[str, object]:
     def text(most: int) -> str:
         return " ".join(draw.choices(words, k=1 + most // 4))[: most // dense].strip()
 
-    return {
-        "requirements": [text(REQUIREMENT_CHARS) for _ in range(3)],
-        "analysis_a": text(ANALYSIS_CHARS),
-        "analysis_b": text(ANALYSIS_CHARS),
-        "dimensions": {
-            name: {"evidence": text(EVIDENCE_CHARS), "verdict": draw.choice("345" + leaning)} for name in DIMENSIONS
-        },
-        **{
-            f"{kind}_{side}": [text(PHRASE_CHARS), text(PHRASE_CHARS)]
-            for kind in ("strengths", "weaknesses")
-            for side in "ab"
-        },
-        "issues_a": [draw.choice(codes)],
-        "issues_b": [draw.choice(codes)],
-        "overall_reason": text(REASON_CHARS),
-        "overall": leaning,
-    }
+    return verdict(draw, leaning, codes, text)
 
 
 def _tasks(cells: int) -> list[Task]:

@@ -14,14 +14,13 @@ from typing import Any
 from analyze.errors import UsageError
 from analyze.files import whole_file
 from analyze.records import Request, from_json, to_json
-from analyze.runs.index import Index
-from analyze.runs.journal import offsets
+from analyze.report.safe import spreadsheet
+from analyze.runs.journal import starts
 from analyze.runs.lines import Lines
 
 Record = dict[str, Any]
 
 COLUMNS = ("query", "label", "raw_output", "status", "error", "confidence", "id", "index", "gold")
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 AT_ONCE = 10_000  # rows of a Parquet file that are held
 
 
@@ -37,12 +36,12 @@ def is_built(output: Path) -> bool:
 
 def in_order(requests: Iterable[Request], answers: Path, failures: Path, lines: Lines) -> Iterator[Record]:
     """Yield the records of rows that have one, in the order of `requests`."""
-    places = [(path, _starts(path, lines)) for path in (answers, failures) if path.exists()]
-    files = [(open(path, "rb"), starts) for path, starts in places]  # noqa: SIM115 - closed below
+    known = [(path, starts(path, lines)) for path in (answers, failures) if path.exists()]
+    files = [(open(path, "rb"), places) for path, places in known]  # noqa: SIM115 - closed below
     try:
         for request in requests:
-            for file, starts in files:
-                start = starts.get(request.id)
+            for file, places in files:
+                start = places.get(request.id)
                 if start is not None:
                     file.seek(start)
                     yield from_json(file.readline())
@@ -50,13 +49,6 @@ def in_order(requests: Iterable[Request], answers: Path, failures: Path, lines: 
     finally:
         for file, _ in files:
             file.close()
-
-
-def _starts(path: Path, lines: Lines) -> Index:
-    starts = Index()
-    for row_id, start in offsets(path, lines):
-        starts[row_id] = start
-    return starts
 
 
 def _json(output: Path, records: Iterable[Record]) -> None:
@@ -81,13 +73,13 @@ def _cell(value: Any) -> Any:
     """Return a value as a table program shows it, and never as a formula."""
     if isinstance(value, list):
         value = "; ".join(map(str, value))
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+    return spreadsheet(value) if isinstance(value, str) else value
 
 
 def _parquet(output: Path, records: Iterable[Record]) -> None:
     try:
         import pyarrow as pa  # type: ignore[import-untyped]  # ships no types
-        import pyarrow.parquet as pq  # type: ignore[import-untyped]
+        import pyarrow.parquet as pq  # type: ignore[import-untyped]  # nor does this
     except ImportError as error:
         cure = "pip install 'multi-vllm-analyze[parquet]'"
         raise UsageError(f"{output}: Parquet needs pyarrow", cure=cure) from error

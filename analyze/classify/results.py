@@ -86,7 +86,7 @@ def records(paths: Sequence[Path]) -> Iterator[tuple[Place, Record]]:
 
 def records_at(paths: Sequence[Path], places: Sequence[Place]) -> Iterator[Record]:
     """Yield the records at these places, in this order."""
-    files = {number: open(paths[number], "rb") for number in {number for number, _ in places}}  # noqa: SIM115
+    files = {number: open(paths[number], "rb") for number in {number for number, _ in places}}  # noqa: SIM115 - see below
     try:
         for number, start in places:
             files[number].seek(start)

@@ -33,7 +33,7 @@ from analyze.runs.duplicates import Duplicates
 from analyze.runs.ending import last_lines
 from analyze.runs.index import Index
 from analyze.runs.inputs import Input
-from analyze.runs.journal import Journal, offsets, what_is_known
+from analyze.runs.journal import Journal, offsets, starts, what_is_known
 from analyze.runs.lines import BATCH, Lines
 from analyze.runs.lock import RunLock
 from analyze.runs.manifest import new_manifest, read_manifest, rows_kept_current, utc_now, write_manifest
@@ -393,14 +393,11 @@ def put_in_order(path: Path, requests: Iterable[Request], lines: Lines = BATCH) 
 
     Memory holds one offset a row, no answers.
     """
-    starts = Index()
-    for row_id, start in offsets(path, lines):
-        starts[row_id] = start
-    written = Index()
+    places, written = starts(path, lines), Index()
     with open(path, "rb") as old, whole_file(path, "wb") as new:
         earlier = (row_id for row_id, _ in offsets(path, lines))
         for row_id in chain((request.id for request in requests), earlier):
-            start_of_line = starts.get(row_id)
+            start_of_line = places.get(row_id)
             if start_of_line is not None and written.add(row_id):
                 old.seek(start_of_line)
                 new.write(old.readline())

@@ -141,9 +141,7 @@ class Journal:
         if not self._outdated or self.failures_path == self.answers_path:
             return
         self.close()  # what replaces a failure is on the disk before that is forgotten
-        last = Index()
-        for row_id, start in offsets(self.failures_path, self._lines):
-            last[row_id] = start
+        last = starts(self.failures_path, self._lines)
 
         def is_current(row_id: str, start: int) -> bool:
             return last.get(row_id) == start and self.seen.failed(row_id) is not None
@@ -207,6 +205,14 @@ def offsets(path: Path, lines: Lines = BATCH) -> Iterator[tuple[str, int]]:
     """Yield the id of each line's row, and where the line begins."""
     for start, line in _whole_lines(path):
         yield lines.heading(line)[0], start
+
+
+def starts(path: Path, lines: Lines = BATCH) -> Index:
+    """Return where the last line of each row begins; memory holds 16 bytes a row."""
+    found = Index()
+    for row_id, start in offsets(path, lines):
+        found[row_id] = start
+    return found
 
 
 def refuse_foreign(path: Path, lines: Lines = BATCH) -> None:
