@@ -21,7 +21,7 @@ from analyze.errors import EXIT_OK, UsageError
 from analyze.lang import Lang, language
 from analyze.runs.askers import Asker, FleetAsker, connected_asker
 from analyze.runs.command import Parser, add_limit_flags, add_run_flags, add_settings, flags_of, positive, run_command
-from analyze.runs.filejob import FileJob, Paths, dry_run, run
+from analyze.runs.filejob import FileJob, dry_run, paths_of, run
 from analyze.runs.rows import Shard
 from analyze.runs.session import Limits
 from analyze.tokens import CANNOT_TELL
@@ -100,8 +100,6 @@ def parse(argv: Sequence[str]) -> Batch | settings.Settings:
     output = Path(args.output_file)
     if output.suffix != ".jsonl":
         raise UsageError(f"{output}: answers are written as .jsonl", cure=f"-o {output.with_suffix('.jsonl')}")
-    if args.input_file != "-" and output.exists() and output.samefile(args.input_file):
-        raise UsageError(f"{output} is the input too; it would be overwritten", cure="give another output with -o")
     if args.body and not args.template:
         raise UsageError("--body is for --template; requests have bodies of their own", cure="--template prompt.j2")
     template, lang = _template(args), language(resolved[settings.ANALYZE_LANG])
@@ -109,7 +107,7 @@ def parse(argv: Sequence[str]) -> Batch | settings.Settings:
         name="batch",
         label=LABEL[lang],
         input=args.input_file,
-        paths=Paths(output.resolve() if output.is_symlink() else output),  # a link is the same output, and stays one
+        paths=paths_of(output, args.input_file),
         lang=lang,
         maker=template,
         limit=args.limit,

@@ -111,3 +111,11 @@ def test_a_command_line_that_cannot_be_read_is_told_in_its_own_language(tmp_path
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr == "错误: 无法识别的参数: --nonsense\n  → python -m analyze.batch --help\n"
+
+
+@pytest.mark.parametrize("job", ["batch", "classify"])
+def test_a_wrong_input_beside_an_output_that_is_there_is_told_as_any_other(job: str, tmp_path: Path) -> None:
+    (tmp_path / "out.jsonl").touch()
+    command = [sys.executable, "-m", f"analyze.{job}", "-i", "missing.jsonl", "-o", "out.jsonl"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2 and "there is no such file" in done.stderr and "Traceback" not in done.stderr

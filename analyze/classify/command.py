@@ -25,7 +25,7 @@ from analyze.errors import EXIT_OK, ServerError, UsageError
 from analyze.lang import Lang, is_lang, language
 from analyze.runs.askers import Asker, connected_asker
 from analyze.runs.command import Parser, add_limit_flags, add_run_flags, add_settings, flags_of, positive, run_command
-from analyze.runs.filejob import FileJob, Paths, dry_run, run
+from analyze.runs.filejob import FileJob, Paths, dry_run, paths_of, run
 from analyze.runs.manifest import read_manifest
 from analyze.runs.session import Limits
 from analyze.tiny_model import DEMO_MODEL_NAME
@@ -136,10 +136,8 @@ def parse(argv: Sequence[str]) -> Classification | settings.Settings:
     output = Path(args.output)
     if output.suffix not in ENDINGS:
         raise UsageError(f"{output}: results are written as one of {', '.join(ENDINGS)}", cure=f"-o {output}.jsonl")
-    if args.input != "-" and output.exists() and output.samefile(args.input):
-        raise UsageError(f"{output} is the input too; it would be overwritten", cure="give another output with -o")
     lang = language(resolved[settings.ANALYZE_LANG])
-    paths = Paths(output.resolve() if output.is_symlink() else output)
+    paths = paths_of(output, args.input)
     labels = read_labels(args.labels, multi=args.multi_label)
     prompt_lang = _prompt_lang(paths, lang)
     prompt = read_prompt(args.prompt) if args.prompt else default_prompt(labels, prompt_lang)

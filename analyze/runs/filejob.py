@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -123,6 +124,14 @@ class Paths:
     @property
     def all(self) -> tuple[Path, ...]:
         return self.answers, self.failures, self.rejects, self.manifest
+
+
+def paths_of(output: Path, source: str) -> Paths:
+    """Return the files of a run with this output. Raises UsageError where it is the input as well."""
+    with suppress(OSError):  # one of them is not there, or cannot be looked at: who opens it says so
+        if source != "-" and output.samefile(source):
+            raise UsageError(f"{output} is the input too; it would be overwritten", cure="give another output with -o")
+    return Paths(output.resolve() if output.is_symlink() else output)  # a link is the same output, and stays one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
