@@ -11,13 +11,13 @@ setup:
 	@$(USE_ENVIRONMENT)
 
 test: lint
-	@$(USE_ENVIRONMENT) && install_browser && "$$PYTHON" -m pytest
+	@$(USE_ENVIRONMENT) && install_browser && PYTHON="$$PYTHON" scripts/run_tests.sh
 
 lint:
 	@$(USE_ENVIRONMENT) && "$$PYTHON" -m ruff check . && "$$PYTHON" -m ruff format --check . && "$$PYTHON" -m mypy && \
 	  "$$(dirname "$$PYTHON")/shellcheck" -x ./*.sh scripts/*.sh .ci/run
 
 # 40 minutes. One part again: .venv/bin/python -m benchmarks cost (or rate, fit, trace, slow, prefixes, faults, gone, soak,
-# journaling, resume, first-request, memory, scale, coverage, folding, report, classification)
+# journaling, resume, first-request, memory, scale, coverage, agreement, folding, report, classification, infer, annotate)
 bench:
 	@$(USE_ENVIRONMENT) && "$$PYTHON" -m benchmarks

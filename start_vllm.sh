@@ -30,6 +30,7 @@ load_preset
 : "${GPU_MEMORY_UTILIZATION:=0.96}"    # share of each GPU's memory; out of memory: 0.90
 : "${MAX_MODEL_LEN:=8192}"             # tokens, prompt and answer together
 : "${VLLM_EXTRA_ARGS:=}"               # more flags for every `vllm serve`, as in a shell
+: "${TRUST_REMOTE_CODE:=}"             # 1: run code that comes with the model
 : "${VLLM_BIND:=127.0.0.1}"            # 0.0.0.0: reachable from other machines (then set VLLM_API_KEY)
 : "${VLLM_DEVICE:=auto}"               # cpu: serve on the CPU even where there are GPUs, or a MODEL without them
 : "${VLLM_API_KEY:=EMPTY}"             # what clients must send; EMPTY: nothing
@@ -38,7 +39,7 @@ load_preset
 # ---------------------------------------------------------------------------------------------------------------
 
 export MODEL VLLM_PORTS GPU_GROUPS TENSOR_PARALLEL_SIZE MAX_NUM_SEQS GPU_MEMORY_UTILIZATION MAX_MODEL_LEN
-export VLLM_EXTRA_ARGS VLLM_BIND VLLM_DEVICE VLLM_API_KEY VLLM_LOG_DIR STARTUP_TIMEOUT_S
+export VLLM_EXTRA_ARGS TRUST_REMOTE_CODE VLLM_BIND VLLM_DEVICE VLLM_API_KEY VLLM_LOG_DIR STARTUP_TIMEOUT_S
 
 use_environment
 if [[ " ${rest[*]} " != *" --dry-run "* ]]; then

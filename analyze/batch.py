@@ -20,10 +20,11 @@ from analyze import settings
 from analyze.errors import EXIT_OK, UsageError
 from analyze.lang import Lang, language
 from analyze.runs.askers import Asker, FleetAsker, connected_asker
-from analyze.runs.command import Parser, add_limit_flags, add_run_flags, add_settings, flags_of, positive, run_command
-from analyze.runs.filejob import FileJob, dry_run, paths_of, run
+from analyze.runs.command import Parser, add_settings, flags_of, positive, run_command
+from analyze.runs.dry import dry_run, served
+from analyze.runs.filejob import FileJob, paths_of, run
+from analyze.runs.jobflags import add_job_flags, chosen
 from analyze.runs.rows import Shard
-from analyze.runs.session import Limits
 from analyze.tokens import CANNOT_TELL
 
 if TYPE_CHECKING:
@@ -82,14 +83,12 @@ def parse(argv: Sequence[str]) -> Batch | settings.Settings:
     add("-o", "--output-file", metavar="FILE", help="answers (.jsonl)")
     add("--template", metavar="FILE", help="a Jinja template of the prompt, filled with the fields of each row")
     add("--body", type=_body, metavar="JSON", default={}, help="with --template: further fields of each request")
-    add_run_flags(parser)
-    add_limit_flags(parser)
+    add_job_flags(parser)
     add("--limit", type=positive, metavar="N", help="only the first N rows of the input")
     add("--shard", type=_shard, metavar="I/N", help="only the Ith of N parts of the input, as for one of N boxes")
     add("--dedupe", action="store_true", help="ask once what several rows ask alike, and answer each of them")
     add("--ordered", action="store_true", help="put the finished output in the input's order")
-    add("--dry-run", action="store_true", help="show the first request and count the rest; ask nothing")
-    add("--log-json", action="store_true", help="tell the progress in lines of JSON")
+    add("--dry-run", action="store_true", help="show the first request, count rows and tokens; ask nothing")
     add_settings(parser, SETTINGS, lang)
     args = parser.parse_args(argv)
     resolved = flags_of(args, SETTINGS)
@@ -113,13 +112,10 @@ def parse(argv: Sequence[str]) -> Batch | settings.Settings:
         limit=args.limit,
         shard=args.shard,
         in_flight=args.in_flight,
-        limits=Limits(args.max_time or args.until, args.max_error_rate),
         skip_bad=args.skip_bad,
-        update=args.update,
-        retry_failed=args.retry_failed,
         dedupe=args.dedupe,
         ordered=args.ordered,
-        log_json=args.log_json,
+        **chosen(args),
         told={"settings": resolved.record()},
     )
     return Batch(job, template, resolved, tuple(args.base_url), args.dry_run)
@@ -155,7 +151,9 @@ def command(argv: Sequence[str]) -> int:
     if isinstance(parsed, settings.Settings):
         print(parsed.show())
         return EXIT_OK
-    return dry_run(parsed.job) if parsed.dry_run else asyncio.run(run(parsed.job, parsed.connect))
+    if parsed.dry_run:
+        return dry_run(parsed.job, served(parsed.connect, parsed.job.lang))
+    return asyncio.run(run(parsed.job, parsed.connect))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

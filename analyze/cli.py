@@ -14,10 +14,25 @@ from analyze.errors import EXIT_OK, InputError, UsageError
 from analyze.lang import Lang, language
 
 JOBS: dict[str, tuple[str, dict[Lang, str]]] = {
-    "pipeline": ("analyze.pipeline", {"en": "judge one target against N rivals per task", "zh": "1vN 代码质量分析"}),
+    "pipeline": (
+        "analyze.pipeline.command",
+        {"en": "judge one target against N rivals per task", "zh": "1vN 代码质量分析"},
+    ),
     "batch": (
         "analyze.batch",
         {"en": "ask a file of requests (OpenAI Batch format)", "zh": "批量请求（OpenAI Batch 格式）"},
+    ),
+    "classify": (
+        "analyze.classify.command",
+        {"en": "give each text of a file a label, or several", "zh": "为文件中的每条文本打标签"},
+    ),
+    "infer": (
+        "analyze.infer.command",
+        {"en": "run a task of your own: read, format, ask, extract", "zh": "按任务配置批量推理: 读取、格式化、提取"},
+    ),
+    "annotate": (
+        "analyze.annotate.command",
+        {"en": "boxes on images; export, preview, evaluate", "zh": "图像标注（边界框）；导出、预览、评测"},
     ),
     "servers": (
         "analyze.servers",

@@ -19,6 +19,8 @@ ZH = {
     "{}, then run the same command again": "{}，然后重新运行同一条命令",
     "make room": "请腾出磁盘空间",
     "see what is wrong with the disk (dmesg, mount)": "请检查磁盘（dmesg、mount）",
+    "a process of ours was ended from outside (status {})": "辅助进程被外部终止（状态 {}）",
+    "free some memory, then run the same command again": "请释放一些内存，然后重新运行同一条命令",
     "there is no such file": "文件不存在",
     "give the path of a file that is there": "请给出存在的文件路径",
     "is a directory": "是一个目录",
@@ -34,6 +36,33 @@ ZH = {
     "neither UTF-8 nor GB18030 text": "既不是 UTF-8 也不是 GB18030 文本",
     "save it as UTF-8": "请另存为 UTF-8",
     "save the file as UTF-8": "请将文件另存为 UTF-8",
+    # --- annotate ---
+    "{} gives boxes in pixels of the image as it is resized, which the server does here, unseen": "{} 的边界框"
+    "以缩放后图片的像素为单位，而此时缩放由服务器完成，无从得知",
+    "leave out --image-transport file, or name the server's own limit with --max-pixels": "请去掉 "
+    "--image-transport file，或用 --max-pixels 给出服务器自己的上限",
+    "no input, no output or no image root is given": "没有给出输入、输出或图片根目录",
+    "is no folder of images": "不是图片文件夹",
+    "is no record of an annotation ({})": "不是标注记录（{}）",
+    "give an output": "请给出标注的输出文件",
+    "is no COCO file ({}: {})": "不是 COCO 文件（{}: {}）",
+    "give an object with images, annotations and categories, as COCO has them": "请给出带有 images、annotations、"
+    "categories 的 COCO 对象",
+    "is no JSON ({})": "不是 JSON（{}）",
+    "give a COCO file": "请给出 COCO 文件",
+    "holds no good annotation": "没有可用的标注",
+    "look at the failures of its run": "请查看该次运行的失败记录",
+    "{} and another image would share {}: this format tells images apart by their names without ending": "{} 与另一张"
+    "图片会共用 {}: 此格式按不带扩展名的文件名区分图片",
+    "export to coco, which has whole names": "请导出为 coco，其中保留完整文件名",
+    "{} is there already": "{} 已存在",
+    "give another place with -o": "请用 -o 给出其他位置",
+    "{} has no run beside it that names its images": "{} 旁边没有记录图片位置的运行文件",
+    "average precision needs pycocotools": "计算 AP 需要 pycocotools",
+    "{} has {} attention heads, which {} GPUs cannot share equally; these can: {}": "{} 有 {} 个注意力头，{} 张 GPU "
+    "无法均分；可用的张数: {}",
+    "TENSOR_PARALLEL_SIZE={}, without GPU_GROUPS: as many instances of that size as there are GPUs for": ""
+    "TENSOR_PARALLEL_SIZE={}，不设 GPU_GROUPS: 按此大小启动 GPU 数量允许的实例数",
     # --- commands and settings ---
     "analyze has no command {}": "analyze 没有 {} 这个命令",
     "use one of: {}": "可选: {}",
@@ -63,6 +92,8 @@ ZH = {
     "policy={} is not known": "未知的 policy={}",
     "ANALYZE_ENGINE={} is not known": "未知的 ANALYZE_ENGINE={}",
     # --- batch ---
+    "{} is built in the order of the input, which is read twice for it": "{} 按输入的顺序生成，需要读两遍输入",
+    "-o {}, or save the input as a file, and give that": "改用 -o {}，或把输入存为文件再给出",
     "--update and --ordered read the input twice": "--update 和 --ordered 需要读两遍输入",
     "save it as a file, and give that": "请先存成文件，再给出该文件",
     "no input or no output is given": "没有给出输入或输出",
@@ -137,11 +168,137 @@ ZH = {
     "{}: results are written as one of {}": "{}: 结果只能写成 {}",
     "{} is for servers that are started here, but addresses are given": "{} 只用于自行启动的服务器，而这里给出了地址",
     "leave out {}, or the addresses": "请去掉 {}，或去掉地址",
-    "this is no label": "这不是标签",
+    "this is no label: {}": "这不是标签: {}",
+    "{}: a file of labels is one of {}": "{}: 标签文件的扩展名应为 {} 之一",
+    "give it another ending": "请改用其中一种扩展名",
+    # --- inference ---
+    "--output_path and --task_name are required": "缺少 --output_path 或 --task_name",
+    "--use_cpu needs --model_type hf, not {}": "--use_cpu 需要 --model_type hf，而不是 {}",
+    "--model_type hf --use_cpu; or VLLM_DEVICE=cpu for vLLM on the CPU": (
+        "--model_type hf --use_cpu；要在 CPU 上用 vLLM，请设 VLLM_DEVICE=cpu"
+    ),
+    "--extract_only keeps the replies that --rerun moves away": "--extract_only 要用已有回复，而 --rerun 会把它们移走",
+    "leave out one of them": "请去掉其中之一",
+    "--{} is for vLLM; a worker of hf has one GPU": "--{} 只用于 vLLM；hf 的每个进程使用一张 GPU",
+    "addresses are given, but --model_type hf asks no server": "给出了服务器地址，但 --model_type hf 不使用服务器",
+    "leave out --base-url, unset VLLM_ENDPOINTS, VLLM_PORTS and VLLM_HOST; or --model_type server": (
+        "请去掉 --base-url，并取消 VLLM_ENDPOINTS、VLLM_PORTS 和 VLLM_HOST；或改用 --model_type server"
+    ),
+    "--{} is for what is started here, but {}": "--{} 只用于在此启动的服务，但{}",
+    "addresses are given": "给出了服务器地址",
+    "--model_type server asks servers that run": "--model_type server 使用已在运行的服务器",
+    "leave out --{}": "请去掉 --{}",
+    "--model_path is required with --model_type {}": "--model_type {} 需要 --model_path",
+    "--model_path tiny-random tries everything with a tiny model of random weights": (
+        "用 --model_path tiny-random 可以用随机权重的微型模型试跑全流程"
+    ),
+    "--model_type {} needs a GPU, and there is no sign of one here{}": "--model_type {} 需要 GPU，而此处没有{}",
+    "workers * tensor_parallel_size = {} * {} = {} GPUs, but {} can be used here ({})": (
+        "workers * tensor_parallel_size = {} * {} = {} 张 GPU，而可用的只有 {} 张（{}）"
+    ),
+    "--tensor_parallel_size {}, or less": "--tensor_parallel_size {} 或更小",
+    "--workers {}, or a smaller --tensor_parallel_size": "--workers {}，或减小 --tensor_parallel_size",
+    "--task_name {} is no name of a folder in {}/": "--task_name {} 不是 {}/ 下的文件夹名",
+    "there is no task {}: no folder {}/{}": "没有任务 {}: 不存在文件夹 {}/{}",
+    "{}/{} holds neither {} nor {}": "{}/{} 中既没有 {} 也没有 {}",
+    "write one of them": "请写其中之一",
+    "{} is missing": "缺少 {}",
+    "{} is no function": "{} 不是函数",
+    "a task has {}": "任务需要 {}",
+    "REQUIRED_FIELDS is no list of names": "REQUIRED_FIELDS 不是字段名列表",
+    'REQUIRED_FIELDS = ["question"]': '例如 REQUIRED_FIELDS = ["question"]',
+    "no Python: {}": "不是 Python: {}",
+    "this output holds another run: the task was {}, is {}": "此输出属于另一次运行: 任务原为 {}，现为 {}",
+    "give another --output_path; --rerun moves what is there to previous/": (
+        "请换一个 --output_path；--rerun 会把已有结果移到 previous/"
+    ),
+    "{} raised {} ({})": "{} 抛出 {}（{}）",
+    "row {} of {}: {}": "{1} 第 {0} 行: {2}",
+    "format_prompt must return a text or a list of messages, not {}": "format_prompt 应返回文本或消息列表，而不是 {}",
+    "format_prompt gave an empty prompt": "format_prompt 返回了空的提示",
+    'a message is {"role": ..., "content": ...}, not {}': '消息应为 {"role": ..., "content": ...}，而不是 {}',
+    "it lacks {} (REQUIRED_FIELDS); it has: {}": "缺少 {}（REQUIRED_FIELDS）；该行有: {}",
+    "its values cannot be written as JSON: {}": "其值无法写成 JSON: {}",
+    "read_file must return a list of rows, not {} ({})": "read_file 应返回行的列表，而不是 {}（{}）",
+    "extract_answer gave {}, which is no JSON: {}": "extract_answer 返回 {}，无法写成 JSON: {}",
+    "evaluate gave {}, which is no JSON: {}": "evaluate 返回 {}，无法写成 JSON: {}",
+    "it raised {} when it was loaded": "加载时抛出 {}",
+    "the key {} must be {}": "键 {} 应为 {}",
+    "holds no keys": "没有任何键",
+    "write files:, user: and extract:": "请写 files:、user: 和 extract:",
+    "the key {} is not known": "未知的键 {}",
+    "exactly one of user: (a chat) and prompt: (plain text) is wanted": (
+        "user:（对话）与 prompt:（纯文本）须恰好给出一个"
+    ),
+    "no YAML: {}": "不是 YAML: {}",
+    "there is nothing to do: {}": "没有可处理的数据: {}",
+    "no file holds a row": "所有文件中都没有数据行",
+    "see get_file_list, read_file": "请检查 get_file_list 和 read_file",
+    "get_file_list must return a list of paths, not {}": "get_file_list 应返回路径列表，而不是 {}",
+    "return [path, ...]": "请返回 [path, ...]",
+    "get_file_list names no file": "get_file_list 没有给出文件",
+    "see --input_path, and the task": "请检查 --input_path 与任务代码",
+    "holds no object": "内容不是对象",
+    'write {"temperature": 0.7, "max_tokens": 512}': '请写成 {"temperature": 0.7, "max_tokens": 512}',
+    "{}: n is {}, but at temperature 0 all replies are the same": "{}: n 为 {}，但 temperature 为 0 时所有回复都相同",
+    "give a temperature above 0, or n 1": "请设大于 0 的 temperature，或 n 为 1",
+    "{}: min_tokens is {}, more than max_tokens, which is {} ({})": (
+        "{}: min_tokens 为 {}，大于 max_tokens 的 {}（{}）"
+    ),
+    "give fewer min_tokens, or more max_tokens": "请减小 min_tokens，或增大 max_tokens",
+    "the sampling cannot be: {}": "采样参数不可行: {}",
+    "leave it out, or --model_type vllm": "请去掉，或用 --model_type vllm",
+    "{}: {} is no sampling parameter": "{}: {} 不是采样参数",
+    "write {}": "请写 {}",
+    "{}: the sampling parameter {} is {}": "{}: 采样参数 {} 的值为 {}",
+    "it must be {}": "应为 {}",
+    "a number from {}": "不小于 {} 的数",
+    "a number from {} to {}": "{} 到 {} 之间的数",
+    "a whole number from {} up": "从 {} 起的整数",
+    "a text, or a list of up to four": "一段文本，或至多四段的列表",
+    "a list of token numbers": "token 编号列表",
+    "{}: {} cannot be granted by --model_type {}": "{}: --model_type {2} 不支持 {1}",
+    "leave {} out, or --model_type vllm": "请去掉 {}，或改用 --model_type vllm",
+    "holds no recorded replies": "没有已记录的回复",
+    "run without --extract_only first, or give the --output_path of a run": (
+        "请先不带 --extract_only 运行，或给出某次运行的 --output_path"
+    ),
+    "{} ended while loading the model ({}); the end of {}:\n\n{}": "{} 在加载模型时退出（{}）；{} 的末尾:\n\n{}",
+    "see above; out of memory: fewer --workers, or a smaller model": (
+        "见上；若内存不足，请减少 --workers 或换小一些的模型"
+    ),
+    "no worker is left: each died, and once more after it was started again": (
+        "没有可用的工作进程: 每个都退出过，重新启动后又再次退出"
+    ),
+    "see {}; the same command continues": "请查看 {}；用同一条命令可以继续",
     # --- the engine hf ---
     "addresses are given, but --engine hf asks no server": "给出了服务器地址，但 --engine hf 不使用服务器",
     "leave out --base-url, unset VLLM_ENDPOINTS, VLLM_PORTS and VLLM_HOST; or leave out --engine hf": (
         "请去掉 --base-url，并取消 VLLM_ENDPOINTS、VLLM_PORTS 和 VLLM_HOST；或去掉 --engine hf"
+    ),
+    "{} is for replies, but --mode label-read reads probabilities": "{} 只用于回复，而 --mode label-read 读取概率",
+    "--mode label-read reads one label a text, and --multi-label wants several": (
+        "--mode label-read 每条文本只读取一个标签，而 --multi-label 需要多个"
+    ),
+    "leave out one of the two": "请去掉其中一个",
+    "--mode label-read has letters for {} labels, and there are {}": (
+        "--mode label-read 最多支持 {} 个标签，这里有 {} 个"
+    ),
+    "leave out --mode label-read": "请去掉 --mode label-read",
+    "--mode label-read needs letters that are one token each, and a server that tells which (/tokenize, /detokenize): "
+    "this model's are not, or nobody tells": (
+        "--mode label-read 要求每个字母恰为一个 token，并由服务器告知是哪一个（/tokenize、/detokenize）: "
+        "此模型不满足，或服务器没有告知"
+    ),
+    "{} does not tell the log-probabilities of the letters' tokens (logprob_token_ids): {}": (
+        "{} 没有给出各字母 token 的对数概率（logprob_token_ids）: {}"
+    ),
+    "it told those of {} of {}": "{1} 个中只给出 {0} 个",
+    "what it told are no log-probabilities (--logprobs-mode of the server)": (
+        "给出的不是对数概率（见服务器的 --logprobs-mode）"
+    ),
+    "serve the model with a newer vLLM (0.32 does), or leave out --mode label-read": (
+        "请用较新的 vLLM（0.32 支持），或去掉 --mode label-read"
     ),
     "{} is for servers that are started here, but --engine hf starts none": (
         "{} 只用于自行启动的服务器，而 --engine hf 不启动服务器"
@@ -362,7 +519,15 @@ ZH = {
     "make `nvidia-smi` work (was the driver updated? reboot), or VLLM_DEVICE=cpu for servers on the CPU": (
         "请先让 `nvidia-smi` 正常（驱动更新过？请重启），或用 VLLM_DEVICE=cpu 在 CPU 上运行"
     ),
+    "the start was given up": "已放弃启动",
+    "start again": "请重新启动",
     "CUDA_VISIBLE_DEVICES={} leaves none of the {} GPUs here": "CUDA_VISIBLE_DEVICES={} 使本机 {} 块 GPU 都不可见",
+    "CUDA_VISIBLE_DEVICES={} names slices of a GPU (MIG), which servers started here cannot be given": (
+        "CUDA_VISIBLE_DEVICES={} 指定了 GPU 切片（MIG），无法交给在此启动的服务器"
+    ),
+    "give whole GPUs; or start a server on each slice yourself, and give their addresses": (
+        "请给出整张 GPU；或自行在每个切片上启动服务器，再给出其地址"
+    ),
     "unset CUDA_VISIBLE_DEVICES, or VLLM_DEVICE=cpu for servers on the CPU": (
         "请取消 CUDA_VISIBLE_DEVICES，或用 VLLM_DEVICE=cpu 在 CPU 上运行"
     ),
@@ -375,6 +540,11 @@ ZH = {
     "no preset fits these GPUs": "没有适合这些 GPU 的预设",
     "MODEL is not set, and the default {} is not here": "没有设置 MODEL，而默认的 {} 不在本机",
     "{} needs {} GiB of GPU memory an instance; {} GiB are there": "{} 每个实例需要 {} GiB 显存，现有 {} GiB",
+    "VLLM_DEVICE=cpu serves it on the CPU, --base-url asks other servers; without --model a tiny one is tried": (
+        "VLLM_DEVICE=cpu 在 CPU 上运行它，--base-url 使用其他服务器；不写 --model 则用微型模型试跑"
+    ),
+    "the input has changed while it was read": "输入在读取期间被修改",
+    "run the same command again": "请再次运行同一命令",
     "{}, but there is no sign of an NVIDIA GPU on this machine": "{}，但本机没有 NVIDIA GPU 的迹象",
     "VLLM_DEVICE=cpu serves a model on the CPU; unset MODEL to try everything with a tiny random model": (
         "VLLM_DEVICE=cpu 可在 CPU 上提供模型；不设 MODEL 则用微型随机模型试跑全流程"

@@ -271,9 +271,11 @@ class Fleet:
     def failed(self, instance: Instance, reason: str, now: float, *, gone: bool = False) -> bool:
         """Count a failure that speaks of the instance; return whether it is put out by it.
 
-        `gone`: nothing listens at its address, so there is nothing to wait for.
+        `gone`: nothing listens at its address, so there is nothing to wait for. One that was well has died.
         """
         instance.reachable = not gone
+        if gone:
+            self.died(instance, now)
         instance.strikes = STRIKES if gone else instance.strikes + 1
         if not instance.is_up or instance.strikes < STRIKES:
             return False

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Literal, cast, get_args
+from typing import Literal, TypeGuard, get_args
 
 Lang = Literal["en", "zh"]
 LANGS: tuple[Lang, ...] = get_args(Lang)
 
 
-def is_lang(value: str) -> bool:
+def is_lang(value: str) -> TypeGuard[Lang]:
     return value in LANGS
 
 
@@ -26,6 +26,6 @@ def language(flag: str | None = None, environ: Mapping[str, str] | None = None) 
         if value:
             if not is_lang(value):
                 raise UsageError(f"{source}={value!r} is not a language spoken here", cure="use en or zh")
-            return cast(Lang, value)
+            return value
     locale = next((environ[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if environ.get(name)), "")
     return "zh" if locale.lower().startswith("zh") else "en"

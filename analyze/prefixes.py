@@ -24,6 +24,11 @@ PROMPT_FIELDS = ("messages", "prompt", "input")
 T = TypeVar("T")
 
 
+def has_prompt(body: Mapping[str, Any]) -> bool:
+    """Whether there is anything for a model to read in a request."""
+    return any(name in body for name in PROMPT_FIELDS)
+
+
 def prompt_bytes(body: Mapping[str, Any]) -> bytes:
     """Return what the model reads of a request, in reading order, whatever the other fields are."""
     for name in PROMPT_FIELDS:

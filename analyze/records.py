@@ -26,6 +26,7 @@ TRANSIENT: frozenset[FailureKind] = frozenset({"server", "timeout", "cancelled"}
 """Failures that say something of the servers or the moment, not of the request: the next run asks again."""
 
 CHAT_URL = "/v1/chat/completions"
+COMPLETIONS_URL = "/v1/completions"
 
 Body = dict[str, Any]
 

@@ -216,6 +216,12 @@ def addresses(settings: Settings, base_urls: Sequence[str] = ()) -> tuple[str, .
     return urls_of_ports(ports(settings.text(VLLM_PORTS)), settings.text(VLLM_HOST))
 
 
+def names_addresses(settings: Settings, base_urls: Sequence[str] = ()) -> bool:
+    """Return whether somebody has said which servers to ask, so that `addresses` are not the defaults."""
+    sources = (VLLM_ENDPOINTS, VLLM_PORTS, VLLM_HOST)
+    return bool(base_urls) or any(settings.resolved[one].source != "default" for one in sources)
+
+
 def endpoints(text: str) -> tuple[str, ...]:
     """Read base URLs, comma separated. Raises UsageError for an address that cannot be one."""
     return tuple(dict.fromkeys(base_url(url) for url in re.split(r"[\s,]+", text.strip(" \t\r\n,"))))

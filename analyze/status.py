@@ -56,6 +56,11 @@ class Files:
     rejects: Path
     manifest: Path
     lock: Path
+    segments: tuple[Path, ...] = ()  # in place of `answers`, where that is a folder
+
+    @property
+    def is_pipeline(self) -> bool:
+        return self.failures is None and self.answers.suffix == ".jsonl"
 
 
 def files_of_job(output: Path) -> Files:
@@ -70,11 +75,20 @@ def files_of_pipeline(folder: Path) -> Files:
     return Files(folder, journal, None, folder / "rejects.jsonl", folder / "run.json", lock)
 
 
+def files_of_inference(folder: Path) -> Files:
+    """Return the files of a job whose output is a folder, and its journal another one in it."""
+    journal, logs = folder / "results" / "infer", folder / "logs"
+    segments = tuple(sorted(journal.glob("task_*.jsonl")))
+    return Files(folder, journal, None, logs / "rejected.jsonl", folder / "args.json", folder / ".lock", segments)
+
+
 def find(output: Path) -> list[Files]:
     """Return the runs whose output this is: one, or all in a folder. Raises InputError where there is none."""
     if output.is_dir():
         if any((output / name).exists() for name in ("run.json", "journal.jsonl")):
             return [files_of_pipeline(output)]
+        if (output / "args.json").exists():
+            return [files_of_inference(output)]
         found = [files_of_job(output / name) for name in sorted(set(_names_of_outputs(output)))]
         cure = "give the output of a batch (answers.jsonl), or the OUTPUT_DIR of a pipeline"
         if not found:
@@ -141,7 +155,7 @@ class Run:
         self.holder = holder_of(files.lock)
         self.problem: str | None = None  # of the manifest
         self.manifest = self._read_manifest()
-        self.survey: Survey = survey(files.answers, files.failures)
+        self.survey: Survey = survey(files.segments or files.answers, files.failures)
         self.rejected, self.reject = _rejects(files.rejects)
 
     def _read_manifest(self) -> Manifest:
@@ -161,7 +175,7 @@ class Run:
 
     @property
     def job(self) -> str:
-        return self.told(str, "job") or ("pipeline" if self.files.failures is None else "batch")
+        return self.told(str, "job") or ("pipeline" if self.files.is_pipeline else "batch")
 
     @property
     def state(self) -> State:
@@ -184,7 +198,7 @@ class Run:
     @cached_property
     def counts(self) -> Counts:
         """The account that the run has given at its end, else what its journal holds now."""
-        is_pipeline, tally = self.files.failures is None, self.survey.tally
+        is_pipeline, tally = self.files.is_pipeline, self.survey.tally
         invalid = tally.failed["invalid"] + tally.failed["too_long"]
         failed, rejected = tally.failed.total() - invalid, 0 if is_pipeline else self.rejected
         names = ("cells", "cells_ok", "cells_left") if is_pipeline else ("read", "ok", "left")
@@ -344,7 +358,7 @@ def _facts(run: Run, lang: Lang) -> Iterator[tuple[str, str | None]]:
 
 def _rows(run: Run, lang: Lang) -> Iterator[tuple[str, str]]:
     texts, counts = TEXTS[lang], run.counts
-    is_pipeline = run.files.failures is None
+    is_pipeline = run.files.is_pipeline
     tasks = run.told(dict, "counts") or {}
     if is_pipeline and all(isinstance(tasks.get(name), int) for name in ("read", "ok", "failed", "rejected")):
         yield "tasks", texts["task_kinds"].format_map(tasks)

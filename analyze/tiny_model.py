@@ -13,6 +13,7 @@ import secrets
 import shutil
 import sys
 import sysconfig
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,7 @@ def write_model(out: Path) -> Path:
 def _write_files(folder: Path) -> None:
     torch, transformers = import_module("torch"), import_module("transformers")
     transformers.PreTrainedTokenizerFast(
-        tokenizer_object=_trained_tokenizer(),
+        tokenizer_object=trained_tokenizer(),
         eos_token=SPECIAL_TOKENS[END_ID],
         pad_token=SPECIAL_TOKENS[PAD_ID],
         padding_side="left",
@@ -109,7 +110,8 @@ def _write_files(folder: Path) -> None:
     model.save_pretrained(folder)
 
 
-def _trained_tokenizer() -> Any:
+def trained_tokenizer(special_tokens: Sequence[str] = SPECIAL_TOKENS) -> Any:
+    """Return a tokenizer of VOCABULARY tokens, the special ones first (a `tokenizers.Tokenizer`)."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     library = Path(sysconfig.get_paths()["stdlib"])
@@ -123,7 +125,7 @@ def _trained_tokenizer() -> Any:
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY,
-        special_tokens=list(SPECIAL_TOKENS),
+        special_tokens=list(special_tokens),
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )

@@ -33,6 +33,17 @@ CANNOT_TELL: Mapping[Lang, str] = {
 }
 """For whoever gets None from `unguarded_tokens`."""
 
+_READ_FIELDS = (
+    "messages",
+    "prompt",
+    "tools",
+    "chat_template",
+    "chat_template_kwargs",
+    "add_generation_prompt",
+    "continue_final_message",
+)
+"""The fields of a request that its prompt is made of."""
+
 _LOOKS_LIKE_CONTROL = re.compile(r"[<>\[\]|｜]\S*\w\w\S*[<>\[\]|｜]")
 _HTML_TAG = re.compile(
     r"</?(?:a|abbr|article|aside|b|big|blockquote|body|br|button|caption|center|cite|code|col|colgroup|dd|del|details|div|"
@@ -59,6 +70,14 @@ async def unguarded_tokens(post: Post, model: str | None) -> frozenset[str] | No
     except _CannotTell:
         return None
     return frozenset(token for token in candidates if beyond[token] > 0)
+
+
+async def prompt_tokens(post: Post, model: str | None, body: Mapping[str, Any]) -> list[int] | None:
+    """Return the tokens of a request's prompt as the served model reads it; None if the server does not tell."""
+    read = {name: body[name] for name in _READ_FIELDS if name in body}
+    reply = await post("/tokenize", {"model": body.get("model", model), **read})
+    tokens = reply.get("tokens") if reply is not None else None
+    return tokens if isinstance(tokens, list) else None
 
 
 def unguarded_in(text: str, tokens: Collection[str], own: str = "") -> str | None:

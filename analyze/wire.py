@@ -166,7 +166,7 @@ class Wire:
         `heard` is called for every part of a stream, `ended` when it is over, once, with what broke it, or None for an
         end in good order or an early close.
         """
-        with _TRANSLATED:
+        with _TRANSLATED if call.bounds.is_patient else _IN_A_HURRY:
             response = await self._open().request(
                 call.method,
                 instance.url + call.path,
@@ -297,7 +297,13 @@ class _Stream:
 
 
 class _Translated:
-    """Turns the errors of aiohttp and of the sockets under it into InstanceFault, or TimeoutError for a slow answer."""
+    """Turns the errors of aiohttp and of the sockets under it into InstanceFault, or TimeoutError for a slow answer.
+
+    That no connection came in time says something of the server only where somebody waited for it (`is_patient`).
+    """
+
+    def __init__(self, *, is_patient: bool) -> None:
+        self._is_patient = is_patient
 
     def __enter__(self) -> None:
         pass
@@ -305,7 +311,7 @@ class _Translated:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is None:
             return
-        if isinstance(error, aiohttp.ConnectionTimeoutError):
+        if isinstance(error, aiohttp.ConnectionTimeoutError) and self._is_patient:
             raise InstanceFault("no connection in time", gone=True) from error
         if isinstance(error, TimeoutError):
             raise TimeoutError from error
@@ -315,7 +321,8 @@ class _Translated:
             raise InstanceFault(f"connection lost ({type(error).__name__})") from error
 
 
-_TRANSLATED = _Translated()
+_TRANSLATED = _Translated(is_patient=True)
+_IN_A_HURRY = _Translated(is_patient=False)
 
 
 def _in_json(content: bytes) -> aiohttp.BytesPayload:

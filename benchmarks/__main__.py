@@ -10,12 +10,14 @@ from collections.abc import Callable
 
 from benchmarks import (
     agreement,
+    annotation,
     classification,
     cost,
     coverage,
     first_request,
     fit,
     folding,
+    inference,
     journaling,
     makespan,
     memory,
@@ -48,6 +50,8 @@ SECTIONS: dict[str, Callable[[], Section]] = {
     "folding": folding.folding,
     "report": report.report,
     "classification": classification.classification,
+    "infer": inference.infer,
+    "annotate": annotation.annotation,
 }
 
 

@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -38,7 +39,10 @@ class Look:
 
 @dataclass(slots=True)
 class Ran:
-    """What a command took, its start and imports included, and what was seen of it on the way."""
+    """What a command took, its start and imports included, and what was seen of it on the way.
+
+    `peak` is of the command and the processes that it has started, each at its own most: no less than they ever had.
+    """
 
     wall_s: float = 0.0
     cpu_s: float = 0.0
@@ -62,7 +66,7 @@ def run(
             while not _ended(process, ran):
                 if (look := _look(process.pid, time.monotonic() - started, progress())) is not None:
                     ran.looks.append(look)
-                    ran.peak = max(ran.peak, peak_of(process.pid))
+                    ran.peak = max(ran.peak, sum(map(peak_of, (process.pid, *_children(process.pid)))))
                 if time.monotonic() - started > LONGEST_S:
                     raise Failed(f"was not done after {LONGEST_S:.0f} s")
                 time.sleep(look_every_s)
@@ -107,13 +111,36 @@ def _look(pid: int, at_s: float, done: float) -> Look | None:
     return Look(at_s, (int(times[11]) + int(times[12])) * TICK_S, rss, done) if rss else None
 
 
+def _children(pid: int) -> list[int]:
+    """Return the processes that one has started, by any of its threads, and that still run.
+
+    One whose command line is still the parent's has not begun: until then it shows the parent's memory as its own.
+    """
+    found: list[int] = []
+    for thread in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):  # a thread that has just ended
+            found += map(int, thread.read_text().split())
+    own = _command_line(pid)
+    return [child for child in found if _command_line(child) != own]
+
+
+def _command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
 def peak_of(pid: int) -> int:
     """Return the most bytes that were ever resident. The kernel's count for wait4 has those of the parent in it."""
     return _bytes_of(pid, "VmHWM")
 
 
 def _bytes_of(pid: int, name: str) -> int:
-    found = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith(name)]
+    try:
+        found = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith(name)]
+    except OSError:  # a child that has just ended
+        return 0
     return int(found[0].split()[1]) * 1024 if found else 0
 
 

@@ -2,7 +2,8 @@
 
 Samples are made from the distribution of a task's total, worked out exactly, so that 10,000 runs of 300 tasks cost a
 few milliseconds; all that an interval needs follows from how many tasks have which total. Rates above ½ are left out:
-`rate_interval` mirrors exactly.
+`rate_interval` mirrors exactly. Where so few different samples are likely that no interval of any kind, if it treats
+tasks alike, could hold the rate in 93 to 97 % of them, that is said.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from scipy.special import stdtrit
-from scipy.stats import betabinom, binom
+from scipy.stats import betabinom, binom, multinomial
 
 from analyze.stats import rate_interval
 from analyze.stats.intervals import rate_limits
@@ -25,6 +26,8 @@ from benchmarks.rig import table
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "judge" / "alpaca_eval" / "verdicts.csv.gz"
 RATES = (0.02, 0.05, 0.1, 0.2, 0.5)
+OTHER_RATES = (0.035, 0.07, 0.14, 0.3)
+"""Between those that the interval was made to hold at."""
 TASKS = (15, 30, 60, 100, 300)
 RIVALS = (1, 3, 8)
 CORRELATIONS = (0.0, 0.2, 0.5, 0.8)
@@ -32,8 +35,6 @@ DRAWS = 10_000
 LEAST, MOST = 0.93, 0.97
 NOISE = 0.005
 """What 10,000 draws may be off by in the worst of a thousand cells, 2.3 standard errors."""
-FEW = 3
-"""So many losing tasks must be expected before a sample can tell how they come: singly or by whole tasks."""
 Z = 1.959963984540054
 STEPS = 4  # all values are quarters
 
@@ -52,14 +53,10 @@ class Cell:
     tie: str
     tasks: int
 
-    @property
-    def losses(self) -> float:
-        return self.tasks * self.rate
-
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Runs of a cell, an element each: how many tasks had which total, and what follows from that."""
+    """Samples of a cell, an element each: how many tasks had which total, and what follows from that."""
 
     counts: Floats
     rivals: int
@@ -162,10 +159,10 @@ def _beta(mean: float, correlation: float) -> tuple[float, float]:
     return mean * (1 - correlation) / correlation, (1 - mean) * (1 - correlation) / correlation
 
 
-def cells() -> Iterator[tuple[Cell, Floats]]:
+def cells(rates: tuple[float, ...]) -> Iterator[tuple[Cell, Floats]]:
     """Yield each cell with the distribution of a task's total, in steps of a quarter."""
     for kind in ("0, 1", "0, ½, 1", "quarters"):
-        for rate in RATES:
+        for rate in rates:
             for rivals in RIVALS:
                 for correlation in CORRELATIONS if rivals > 1 else (0.0,):
                     ties = {"copied": copied(marginal(kind, rate), rivals, correlation)}
@@ -176,25 +173,45 @@ def cells() -> Iterator[tuple[Cell, Floats]]:
                             yield Cell(kind, rate, rivals, correlation, tie, tasks), total / total.sum()
 
 
-def covered() -> dict[Cell, dict[str, float]]:
-    """Return how often each way's interval held the rate."""
+Held = dict[Cell, dict[str, float]]
+
+
+def covered(rates: tuple[float, ...]) -> tuple[Held, set[Cell]]:
+    """Return how often each way's interval held the rate, and the cells where none can do so in 93 to 97 %."""
     generator = np.random.default_rng(20_261_121)
-    held: dict[Cell, dict[str, float]] = {}
-    for cell, total in cells():
-        sample = Sample(generator.multinomial(cell.tasks, total, size=DRAWS), cell.rivals)
+    held: Held = {}
+    out_of_reach = set()
+    for cell, total in cells(rates):
+        drawn = generator.multinomial(cell.tasks, total, size=DRAWS)
+        different, times = np.unique(drawn, axis=0, return_counts=True)
+        sample = Sample(different, cell.rivals)
         rate = float(total @ sample.scores)
-        held[cell] = {way: _share_held(limits(sample), rate) for way, limits in WAYS.items()}
+        held[cell] = {way: _share_held(limits(sample), times, rate) for way, limits in WAYS.items()}
         _assert_same_as_row_by_row(sample)
-    return held
+        if _is_out_of_reach(sample, total):
+            out_of_reach.add(cell)
+    return held, out_of_reach
 
 
-def _share_held(limits: Limits, rate: float) -> float:
+def _is_out_of_reach(sample: Sample, total: Floats) -> bool:
+    """Return whether no set of samples has a chance between 3 and 7 %, that of those whose interval misses the rate.
+
+    Samples of more than 7 % cannot be in it. One of 3 to 7 % alone would do, and so would smaller ones that have 3 %
+    together: taken one by one they reach 3 % before 6 %. A sample is how many tasks have which total; whatever has a
+    chance of 3 % is among 10,000 drawn.
+    """
+    chances = multinomial(int(sample.tasks), total).pmf(sample.counts)
+    often = chances[chances > 1 - MOST]
+    return bool((often > 1 - LEAST).all() and 1 - often.sum() < 1 - MOST)
+
+
+def _share_held(limits: Limits, times: Floats, rate: float) -> float:
     low, high = limits
-    return float(((low <= rate + 1e-9) & (rate - 1e-9 <= high)).mean())
+    return float(times[(low <= rate + 1e-9) & (rate - 1e-9 <= high)].sum() / times.sum())
 
 
 def _assert_same_as_row_by_row(sample: Sample) -> None:
-    """Spell the first run out in rows and hold `rate_interval` itself against what was worked out from moments."""
+    """Spell the first sample out in rows and hold `rate_interval` itself against what was worked out from moments."""
     totals = np.repeat(np.arange(sample.counts.shape[1]), sample.counts[0])
     rows = [min(STEPS, max(0, total - STEPS * row)) / STEPS for total in totals for row in range(sample.rivals)]
     estimate = rate_interval(rows, [task for task in range(len(totals)) for _ in range(sample.rivals)])
@@ -265,29 +282,31 @@ def _percentiles(values: Floats, rounds: int, generator: np.random.Generator) ->
 
 
 def coverage() -> Section:
-    held = covered()
-    enough = [cell for cell in held if cell.losses > FEW]
-    few = [cell for cell in held if cell.losses <= FEW]
+    held, out_of_reach = covered(RATES)
+    between, out_of_reach_between = covered(OTHER_RATES)
     by_rate = [[str(tasks), *(_range(held, tasks, rate) for rate in RATES)] for tasks in TASKS]
     text = f"""{len(held):,} cells: rates {_listed(RATES)} (and by mirroring 1 less these), {_listed(TASKS)} tasks with
 {_listed(RIVALS)} rivals each, values 0 and 1, 0 ½ 1, or quarters, correlated within a task by {_listed(CORRELATIONS)},
 because rows are copies of one another or because tasks differ in difficulty; {DRAWS:,} runs of each, so that a share is
 good to ±0.4 points. Promised are 95 %.
 
-Where more than {FEW} tasks are expected to be lost, {len(enough)} cells:
+{_summary(held)}
 
-{_summary(held, enough)}
-
-Where fewer are, {len(few)} cells. In most such samples nothing or one thing was lost, which fits losses by whole tasks
-as well as single ones; an interval that holds for the first is too wide for the second. It errs on that side:
-
-{_summary(held, few)}
+{_out_of_reach(held, out_of_reach)}
 
 `rate_interval`, least and most over kinds, rivals and correlations, and the clustered t interval's least:
 
-{table(["tasks", *(f"rate {rate:g}" for rate in RATES)], by_rate)}"""
+{table(["tasks", *(f"rate {rate:g}" for rate in RATES)], by_rate)}
+
+The same at rates between, {_listed(OTHER_RATES)}, {len(between)} cells:
+
+{_summary(between)}
+
+{_out_of_reach(between, out_of_reach_between)}"""
+    shares = {cell: ways[OURS] for cell, ways in held.items()}
     least, least_t, least_rows = (min(ways[way] for ways in held.values()) for way in WAYS)
-    most = max(held[cell][OURS] for cell in enough)
+    most = max(share for cell, share in shares.items() if cell not in out_of_reach)
+    within = sum(LEAST <= share <= MOST for share in shares.values())
     verdicts = [
         Verdict(
             f"95 % intervals of rates, the least they hold, {len(held):,} cells",
@@ -296,26 +315,51 @@ as well as single ones; an interval that holds for the first is too wide for the
             least >= LEAST - NOISE,
         ),
         Verdict(
-            f"the same, the most they hold, {len(enough)} cells with more than {FEW} losing tasks",
+            f"the same, the most they hold, {len(held) - len(out_of_reach):,} cells where any can hold less",
             f"≤ {MOST:.0%}",
-            f"{most:.1%}",
+            f"{most:.1%} ({within:,} of {len(held):,} cells within {LEAST:.0%} – {MOST:.0%})",
             most <= MOST + NOISE,
         ),
     ]
     return Section("How often intervals hold", text + _real(), verdicts)
 
 
-def _summary(held: dict[Cell, dict[str, float]], cells: list[Cell]) -> str:
+def _summary(held: Held) -> str:
     rows = []
     for way in WAYS:
-        shares = np.array([held[cell][way] for cell in cells])
+        shares = np.array([ways[way] for ways in held.values()])
         below, above = (shares < LEAST).sum(), (shares > MOST).sum()
         counted = [str(below), str(len(shares) - below - above), str(above)]
         rows.append([way, f"{shares.min():.1%}", f"{shares.mean():.1%}", f"{shares.max():.1%}", *counted])
     return table(["interval", "least", "mean", "most", "cells < 93 %", "93 – 97 %", "> 97 %"], rows)
 
 
-def _range(held: dict[Cell, dict[str, float]], tasks: int, rate: float) -> str:
+def _out_of_reach(held: Held, out_of_reach: set[Cell]) -> str:
+    """Return which cells `rate_interval` is outside of 93 to 97 % in, and in which of them any interval is."""
+    outside = {cell: ways[OURS] for cell, ways in held.items() if not LEAST <= ways[OURS] <= MOST}
+    rows = [
+        [
+            cell.kind,
+            f"{cell.rate:g}",
+            str(cell.tasks),
+            str(cell.rivals),
+            f"{cell.correlation:g}",
+            cell.tie,
+            f"{share:.1%}",
+            "no" if cell in out_of_reach else "yes",
+        ]
+        for cell, share in sorted(outside.items(), key=lambda pair: pair[1])
+    ]
+    where = table(["values", "rate", "tasks", "rivals", "correlation", "by", "held", "can be within"], rows)
+    both = len(out_of_reach & outside.keys())
+    return f"""Outside of 93 to 97 % `rate_interval` is in {len(outside)}. In {both} of them any interval is that treats
+tasks alike: so few samples are likely that no set of them has a chance of 3 to 7 %, which is what those must have whose
+interval misses the rate (worked out from the chances of all samples).
+
+{where}"""
+
+
+def _range(held: Held, tasks: int, rate: float) -> str:
     here = [ways for cell, ways in held.items() if (cell.tasks, cell.rate) == (tasks, rate)]
     shares = [ways[OURS] for ways in here]
     return f"{min(shares):.1%} – {max(shares):.1%} ({min(ways['clustered t'] for ways in here):.0%})"

@@ -6,7 +6,7 @@
 #   use_any_python           PYTHON is any Python 3.11+: stopping and checking servers takes no installed package
 #   install EXTRA …          install this project with extras into PYTHON's environment
 #   install_browser          Debian's chromium, for the tests that open the report
-#   load_preset              take from presets/$VLLM_PRESET.env what the environment does not set
+#   load_preset              take from presets/$VLLM_PRESET.env what the environment does not set; MODEL_PATH is MODEL
 #   take_language ARG …      use and remove --lang; the other arguments are left in `rest`
 #   show_help FILE           print the header comment of a script
 
@@ -47,6 +47,7 @@ take_language() {
 }
 
 load_preset() {
+  [[ -n ${MODEL:-} || -z ${MODEL_PATH:-} ]] || export MODEL="$MODEL_PATH"
   [[ -n ${VLLM_PRESET:-} ]] || return 0
   local file="$VLLM_PRESET" line known
   [[ $file == *.env ]] || file="$project/presets/$file.env"

@@ -12,8 +12,10 @@ import pytest
 from analyze import settings
 from tests.fake_vllm import FakeVLLM
 
-# The machine may be busy: an example that takes long is no failure.
-hypothesis.settings.register_profile("no deadline", deadline=None)
+# The machine may be busy: an example that takes long is no failure, nor are those that take long to make.
+hypothesis.settings.register_profile(
+    "no deadline", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("no deadline")
 
 # A shell that runs the tests in the background has them ignore Ctrl-C, and with them every process that they start.

@@ -13,7 +13,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -58,6 +58,7 @@ class FakeVLLM:
 
         ok                    answered after `delay_s`; streams and dripping bodies pause for `drip_s` between pieces
         drip                  answered, byte by byte, for seconds
+        endless               served, a token at every step, and not done before the mode changes
         400 ... 503           refused with that status at once; `retry_after` is sent along; 500 makes /health fail too
         never                 taken and not answered: no token comes until the mode changes, while all else is fine
         hang                  the same, of a server that has no /metrics
@@ -131,17 +132,17 @@ class FakeVLLM:
         ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._live(ready)), daemon=True)
         self._thread.start()
-        assert ready.wait(10)
+        assert ready.wait(60)
 
     def stop(self) -> None:
         """Close the socket and every connection, in good order."""
         self._loop.call_soon_threadsafe(self._ended.set)
-        self._thread.join(10)
+        self._thread.join(60)
 
     def crash(self) -> None:
         """End at once, as kill -9 does: nothing listens any more, and every connection is cut."""
         self._loop.call_soon_threadsafe(self._die)
-        self._thread.join(10)
+        self._thread.join(60)
 
     def _die(self) -> None:
         self._listener.close()
@@ -325,7 +326,8 @@ class FakeVLLM:
                 await asyncio.sleep(POLL_S)
                 return self._cut(request, response, reset=self.mode != "half")
             await response.write(self._chunk({"content": character}, None))
-            await self._work(self._drip_s)
+            if self._drip_s:  # else it is out before anybody can change the mode
+                await self._work(self._drip_s)
         await response.write(self._chunk({}, "stop") + b"data: [DONE]\n\n")
         return response
 
@@ -351,13 +353,13 @@ class FakeVLLM:
 
     @property
     def _drip_s(self) -> float:
-        return max(self.drip_s, 0.08 if self.mode == "drip" else 0.0)
+        return max(self.drip_s, 0.2 if self.mode == "drip" else 0.0)
 
     async def _work(self, seconds: float) -> None:
         """Let this time pass and a token come out at every step of it; neither while the engine stands still."""
         await self._wait_out("freeze", "never", "hang")
-        while seconds > 0:
-            await asyncio.sleep(min(STEP_S, seconds))
+        while seconds > 0 or self.mode == "endless":
+            await asyncio.sleep(min(STEP_S, seconds) if seconds > 0 else STEP_S)
             await self._wait_out("freeze", "never", "hang")
             self.generation_tokens += 1
             seconds -= STEP_S
@@ -365,6 +367,23 @@ class FakeVLLM:
     async def _wait_out(self, *modes: str) -> None:
         while self.mode in modes:  # noqa: ASYNC110 - the test's own thread changes the mode
             await asyncio.sleep(POLL_S)
+
+
+def hold_at(servers: Sequence[FakeVLLM], asked: int) -> None:
+    """Let no request be done from when they were asked so many until `go_on`, however late somebody looks."""
+
+    def hold(body: dict[str, Any]) -> None:
+        if sum(server.asked for server in servers) >= asked:
+            for server in servers:
+                server.mode = "endless"
+
+    for server in servers:
+        server.refuse = hold
+
+
+def go_on(servers: Sequence[FakeVLLM]) -> None:
+    for server in servers:
+        server.refuse, server.mode = lambda body: None, "ok"
 
 
 def free_port() -> int:

@@ -6,6 +6,7 @@ import itertools
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator
 
@@ -15,6 +16,7 @@ import pytest
 import analyze
 from analyze import Answer, ChatRequest, Failure, MultiVLLMClient, aask_many, ask_many
 from analyze.errors import InputError, MixedRunError, NoServerError, UsageError
+from analyze.runs.tail import SHARE
 from tests.fake_vllm import FakeVLLM, free_port
 
 
@@ -33,7 +35,7 @@ def test_each_request_becomes_one_answer_spread_over_the_servers(fleet):
     assert {outcome.id for outcome in outcomes} == {str(n) for n in range(100)}
     assert all(isinstance(outcome, Answer) and outcome.text == "hello" for outcome in outcomes)
     assert {outcome.instance for outcome in outcomes} == set(urls(fleet))
-    assert sum(server.asked for server in fleet) == 100
+    assert 100 <= sum(server.asked for server in fleet) <= 100 * (1 + SHARE), "the last rows may be asked twice"
     assert min(server.asked for server in fleet) >= 10
 
 
@@ -137,10 +139,17 @@ def test_every_public_name_is_there():
 
 
 def test_a_plain_client_is_asked_as_often_at_once_as_is_wanted(fleet):
-    fleet[0].delay_s = 0.3
+    def go_on() -> None:
+        give_up_at = time.monotonic() + 60
+        while fleet[0].peak < 32 and time.monotonic() < give_up_at:
+            time.sleep(0.01)
+        fleet[0].mode = "ok"
+
+    fleet[0].mode = "endless"
+    threading.Thread(target=go_on, daemon=True).start()  # when as many are out as are wanted
     client = openai.OpenAI(base_url=fleet[0].url, api_key="x", max_retries=0)
     assert len(list(ask_many((chat(n) for n in range(64)), client, model="fake-model", in_flight=32))) == 64
-    assert fleet[0].peak >= 24
+    assert fleet[0].peak == 32
 
 
 def test_what_a_foreign_client_raises_is_that_rows_failure_not_the_runs_end():
@@ -172,14 +181,14 @@ except KeyboardInterrupt:
     while fleet[0].asked < 8:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=20) == ("interrupted 1\n", "")
+    assert process.communicate(timeout=120) == ("interrupted 1\n", "")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["j.jsonl", "j.jsonl.run.json"]
 
 
 def test_rows_are_asked_as_the_client_would_with_its_key_headers_and_timeout(fleet):
     fleet[1].mode = "hang"
     client = MultiVLLMClient(
-        urls(fleet[:2]), api_key="secret", default_headers={"x-team": "blue"}, timeout=0.5, policy="least_loaded"
+        urls(fleet[:2]), api_key="secret", default_headers={"x-team": "blue"}, timeout=2.0, policy="least_loaded"
     )
     outcomes = list(ask_many((chat(n) for n in range(6)), client.with_options(max_retries=1), model="fake-model"))
     assert all(isinstance(outcome, Answer) and outcome.instance == fleet[0].url for outcome in outcomes)

@@ -8,11 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from tests.fake_vllm import FakeVLLM, chat_reply, free_port
+from analyze.runs.runner import FINISH_S
+from tests.fake_vllm import FakeVLLM, chat_reply, free_port, go_on, hold_at
 
 SCHEMA = {"type": "object", "properties": {"label": {"enum": ["a", "b"]}}, "required": ["label"]}
 
@@ -49,12 +51,18 @@ class Batch:
 
     def run(self, *flags: str, **env: str) -> subprocess.CompletedProcess[str]:
         process = self.start(*flags, **env)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=180)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     @property
     def asked(self) -> int:
         return sum(server.asked for server in self.servers)
+
+    def asked_again(self, rows: list[dict]) -> list[str]:
+        """Return which of these recorded rows were asked more than once."""
+        bodies = [body for server in self.servers for body in server.bodies]
+        times = Counter(body["messages"][0]["content"] for body in bodies)
+        return [row["custom_id"] for row in rows if times[row["custom_id"].replace("row-", "question ")] > 1]
 
 
 @pytest.fixture
@@ -101,11 +109,13 @@ def test_killed_at_any_instant_it_continues_without_loss_or_repetition(batch):
     for server in batch.servers:
         server.delay_s = 0.05
     for reached in (40, 90, 150):
+        hold_at(batch.servers, reached)
         process = batch.start("--in-flight", "8")
         while batch.asked < reached:
             time.sleep(0.005)
         process.kill()
         process.wait()
+        go_on(batch.servers)
     assert 100 < len(lines(batch.output)) < 200
     assert batch.run("--in-flight", "8").returncode == 0
     ids = [a["custom_id"] for a in lines(batch.output)]
@@ -131,14 +141,15 @@ def test_ctrl_c_finishes_what_is_in_flight_and_says_how_to_continue(batch):
     while batch.asked < 16:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
     assert f"continue with: python -m analyze.batch -i {batch.input}" in err
-    assert len(lines(batch.output)) == batch.asked, "all that was asked is recorded"
+    recorded = lines(batch.output)
+    assert len(recorded) == batch.asked, "all that was asked is recorded"
     for server in batch.servers:
         server.delay_s = 0.0
     assert batch.run().returncode == 0
-    assert batch.asked == 400
+    assert len(lines(batch.output)) == 400 and batch.asked_again(recorded) == []
 
 
 def test_a_second_ctrl_c_stops_at_once(batch):
@@ -149,9 +160,9 @@ def test_a_second_ctrl_c_stops_at_once(batch):
     while batch.asked < 40:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    time.sleep(0.3)
+    assert any("Ctrl-C stops at once" in line for line in process.stderr)
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=5) == 130
+    assert process.wait(timeout=FINISH_S / 2) == 130, "sooner than what is in flight may take"
 
 
 def test_a_second_run_on_the_same_output_says_who_holds_it(batch):
@@ -263,11 +274,13 @@ def test_a_server_killed_in_the_middle_loses_nothing(batch):
     for server in batch.servers:
         server.delay_s = 0.05
     write(batch.input, [row(n) for n in range(300)])
+    hold_at(batch.servers, 60)
     process = batch.start("--in-flight", "32")
     while batch.asked < 60:
         time.sleep(0.01)
     batch.servers[2].stop()
-    _, err = process.communicate(timeout=60)
+    go_on(batch.servers)
+    _, err = process.communicate(timeout=180)
     assert process.returncode == 0, err
     assert len(lines(batch.output)) == 300
     assert f"{batch.servers[2].url} is out" in err
@@ -280,7 +293,7 @@ def test_no_server_up_is_exit_3_within_seconds_naming_each_address(batch, tmp_pa
     started = time.monotonic()
     done = batch.run()
     assert done.returncode == 3
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 60, "it does not wait for servers to come"
     for server in batch.servers:
         assert server.url in done.stderr
     assert "start_vllm.sh" in done.stderr and "check_vllm.sh" in done.stderr
@@ -414,16 +427,17 @@ def test_when_all_servers_die_for_good_the_run_ends_and_leaves_the_rest_to_the_n
         server.delay_s = 0.05
     write(batch.input, [row(n) for n in range(2000)])
     urls = [flag for server in batch.servers for flag in ("--base-url", server.url)]
-    command = [sys.executable, "-c", code, "-i", batch.input, "-o", batch.output, *urls]
+    command = [sys.executable, "-c", code, "-i", batch.input, "-o", batch.output, "--in-flight", "64", *urls]
+    hold_at(batch.servers, 100)
     process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     while batch.asked < 100:
         time.sleep(0.01)
     for server in batch.servers:
         server.stop()
     stopped = time.monotonic()
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=180)
     assert process.returncode == 3, err
-    assert time.monotonic() - stopped < 20
+    assert time.monotonic() - stopped < 60, "not the patience of a usual run, which is five minutes"
     assert len(lines(batch.output)) + len(lines(batch.failed)) < 2000
     assert len(lines(batch.failed)) <= 64
 

@@ -14,7 +14,8 @@ import pytest
 from aiohttp import web
 
 import analyze.batch
-from analyze.runs.command import duration_s, seconds_until
+from analyze.runs.jobflags import duration_s, seconds_until
+from analyze.runs.runner import FINISH_S
 from tests.fake_vllm import chat_reply
 from tests.test_batch import SCHEMA, Batch, batch, lines, row, write
 
@@ -68,8 +69,30 @@ def test_when_the_time_is_up_it_finishes_what_is_in_flight_and_the_same_command_
     assert f"{len(first)} ok" in done.stdout
     for server in batch.servers:
         server.delay_s = 0.0
+    recorded = lines(batch.output)
     assert batch.run("--max-time", "1h").returncode == 0
-    assert batch.asked == 400 and len(answered(batch)) == 400
+    assert len(answered(batch)) == 400 and batch.asked_again(recorded) == []
+
+
+@pytest.mark.parametrize("fault", ["crash", "500"])
+def test_a_run_whose_servers_are_all_gone_does_not_wait_for_them_when_the_time_is_up(fault, batch):
+    def end_all() -> None:
+        for server in batch.servers:
+            if fault == "crash":
+                server.crash()
+            else:
+                server.mode = fault
+
+    for server in batch.servers:
+        server.delay_s = 0.1
+    write(batch.input, [row(n) for n in range(2000)])
+    process = batch.start("--max-time", "4s", "--in-flight", "8")
+    while not batch.asked:
+        time.sleep(0.05)
+    end_all()
+    _, said = process.communicate(timeout=4 + FINISH_S / 2)  # half of what requests in flight may take
+    assert process.returncode == 4 and "the time is up" in said
+    assert "requests wait" in said
 
 
 def test_too_many_failures_stop_the_run_and_the_others_do_not(batch):
@@ -173,10 +196,10 @@ def test_rows_of_a_pipe_are_asked_as_they_come(batch):
     for number in range(3):
         process.stdin.write(json.dumps(row(number)).encode() + b"\n")
     process.stdin.flush()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while len(lines(batch.output)) < 3:
         assert time.monotonic() < deadline, "the input has not ended, and its rows are asked"
         time.sleep(0.05)
     process.stdin.write(json.dumps(row(3)).encode() + b"\n")
-    out, _ = process.communicate(timeout=20)
+    out, _ = process.communicate(timeout=120)
     assert process.returncode == 0 and b"4 rows read: 4 ok" in out

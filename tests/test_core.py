@@ -97,13 +97,17 @@ async def test_rows_outlast_servers_that_are_all_busy_for_a_while(fleet):
 
 
 async def test_retry_after_says_how_long_a_server_rests(fake):
-    server = fake()
-    server.handler = says(429, **{"Retry-After": "1.2"})
-    asyncio.get_running_loop().call_later(0.1, lambda: setattr(server, "handler", None))
+    server, busy = fake(), says(429, **{"Retry-After": "1.2"})
+
+    async def once(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        server.handler = None
+        return await busy(request, body)
+
+    server.handler = once
     async with core_of(server) as core:
         started = time.monotonic()
         assert isinstance(await core.ask(row()), Answer)
-        assert 1.2 <= time.monotonic() - started < 3
+        assert 1.2 <= time.monotonic() - started < 8
     assert server.asked == 2
 
 
@@ -115,20 +119,26 @@ async def test_servers_busy_for_good_use_the_patience_up_once_for_all_rows(fleet
         assert kinds(outcomes) == {"server": 32} and core.gave_up
         assert all(isinstance(outcome, Failure) and outcome.status_code == 503 for outcome in outcomes)
         started = time.monotonic()
-        await ask_all(core, 320, bounds=IMPATIENT)
-        assert time.monotonic() - started < 2
+        await ask_all(core, 320, in_flight=2, bounds=IMPATIENT)
+        assert time.monotonic() - started < 30, "0.6 s for each would be 96"
 
 
 async def test_servers_that_are_busy_with_long_rows_of_ours_are_of_use(fleet, monkeypatch):
     """They turn others away for longer than a row is patient; one that has just come is as patient as ever."""
     monkeypatch.setattr("analyze.fleet.LAST_REST_S", 0.2)
     for server in fleet:
-        server.delay_s = 1.5
+        server.mode = "endless"
         server.refuse = lambda body, server=server: 503 if server.in_flight > 1 else None
     async with core_of(*fleet) as core:
         first = asyncio.create_task(ask_all(core, 5))  # one finds no place
-        await asyncio.sleep(1.2)
-        assert isinstance(await core.ask(row(), Bounds(unavailable_s=1.0)), Answer)
+        await asyncio.sleep(2.5)
+        late = asyncio.create_task(core.ask(row(user="late"), Bounds(unavailable_s=2.0)))
+        async with asyncio.timeout(60):
+            while not any("user" in body for server in fleet for body in server.bodies):  # noqa: ASYNC110 - threads
+                await asyncio.sleep(0.01)
+        for server in fleet:
+            server.mode = "ok"
+        assert isinstance(await late, Answer)
         assert kinds(await first) == {"ok": 5} and not core.gave_up
 
 
@@ -249,10 +259,10 @@ async def test_patience_with_dead_servers_is_used_up_once_and_renewed_when_one_r
         assert kinds(await ask_all(core, 16, bounds=IMPATIENT)) == {"server": 16}
         assert core.gave_up and time.monotonic() - started >= 0.6
         started = time.monotonic()
-        assert kinds(await ask_all(core, 1000, bounds=IMPATIENT)) == {"server": 1000}
-        assert time.monotonic() - started < 0.6
+        assert kinds(await ask_all(core, 1000, in_flight=8, bounds=IMPATIENT)) == {"server": 1000}
+        assert time.monotonic() - started < 30, "0.6 s for each would be 75"
         fleet[2].start()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await core._returned.wait()
         assert not core.gave_up
         assert isinstance(await core.ask(row(), IMPATIENT), Answer)
@@ -416,7 +426,7 @@ async def test_streams_that_break_put_their_server_out(fake):
 
 
 async def test_a_row_that_runs_out_of_time_is_asked_once_more_elsewhere(fleet):
-    quick = Bounds(total_s=0.4, slow_asks=BULK.slow_asks)
+    quick = Bounds(total_s=1.0, slow_asks=BULK.slow_asks)
     fleet[0].mode = "hang"
     async with core_of(*fleet) as core:
         outcome = await core.ask(row(), quick)
@@ -443,4 +453,4 @@ async def test_a_rest_is_no_longer_than_the_wait_for_it(fake):
         core.fleet.busy(core.fleet.instances[0], time.monotonic())
         started = time.monotonic()
         assert isinstance(await core.ask(row()), Answer)
-        assert FIRST_REST_S - 0.01 <= time.monotonic() - started < FIRST_REST_S + 1
+        assert FIRST_REST_S - 0.01 <= time.monotonic() - started < FIRST_REST_S + 5

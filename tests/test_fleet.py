@@ -364,6 +364,18 @@ def test_a_death_is_counted_once_and_only_of_a_server_that_was_well():
     assert (first.deaths, first.died_at) == (1, 2.0)
 
 
+def test_a_server_that_was_well_and_refuses_connections_has_died():
+    """Else a row lost at two of four servers would seem to have killed them, when the power failed for all."""
+    fleet = Fleet(URLS)
+    first, second, *_ = fleet.instances
+    fleet.answered(first, 1.0)
+    for instance in (first, second):
+        fleet.failed(instance, "refused", 2.0, gone=True)
+        fleet.failed(instance, "refused", 3.0, gone=True)
+    assert (first.deaths, first.died_at) == (1, 2.0)
+    assert (second.deaths, second.died_at) == (0, None), "it was never seen to be well"
+
+
 def test_other_weights_under_the_same_name_are_another_model():
     model = Model("m", "/a", 8192)
     assert model.is_served_as(Model("m", "/a", 8192)) and model.is_served_as(Model("m"))

@@ -38,6 +38,7 @@ ALLOWED: dict[str, set[str]] = {
     "fleet": {"usage", "watch", "windows"},
     "server_replies": {"fleet", "watch"},
     "tokens": set(),
+    "reply_tokens": {"tokens"},
     "wire": {"fleet"},
     "lookout": {"fleet", "server_replies", "watch", "wire"},
     "core": {"fleet", "lookout", "server_replies", "wire"},
@@ -47,8 +48,8 @@ ALLOWED: dict[str, set[str]] = {
     "stats": set(),
     "judge": {"facts"},
     "report": {"stats", "judge.labels", "judge.issues", *RUN_READERS},
-    "runs": {"core", "fleet", "tokens", "usage"},
-    "hf": {"core", "runs", "servers"},
+    "runs": {"core", "fleet", "reply_tokens", "tokens", "usage"},
+    "hf": {"core", "reply_tokens", "runs", "servers", "tokens"},
     "status": {"runs", "status_texts"},
     "status_texts": set(),
     "log_probabilities": {"runs", "judge"},
@@ -60,13 +61,11 @@ ALLOWED: dict[str, set[str]] = {
         "stats",
         "report",
         "per_task",
-        "pipeline_texts",
-        "second_judge",
         "tokens",
     },
-    "second_judge": {"runs", "judge"},
-    "pipeline_texts": set(),
     "classify": {"core", "fleet", "hf", "report", "runs", "servers", "stats", "tokens"},
+    "infer": {"core", "hf", "report", "runs", "servers", "tokens"},
+    "annotate": {"report", "runs", "tokens"},
     "batch": {"runs", "tokens"},
     "cli": {"runs", "servers", "report", *JOBS},
     "__init__": {"multi_vllm", "runs", "per_task", "pipeline"},
@@ -125,7 +124,7 @@ def test_servers_need_nothing_but_the_standard_library():
 
 def test_what_is_imported_is_declared_and_the_other_way_round():
     """A dependency of a dependency may go away: openai 3 dropped httpx, and who imported it through the SDK broke."""
-    extras = {"torch", "transformers", "tokenizers", "xgrammar", "vllm", "pyarrow"}
+    extras = {"torch", "transformers", "tokenizers", "xgrammar", "vllm", "pyarrow", "pycocotools"}
     names = {
         "PIL": "pillow",
         "backports": "backports.zstd",
@@ -133,7 +132,9 @@ def test_what_is_imported_is_declared_and_the_other_way_round():
         "fontTools": "fonttools",
         "jsonschema_rs": "jsonschema-rs",
         "httpx2": "openai",
+        "json_repair": "json-repair",
         "markupsafe": "jinja2",
+        "yaml": "pyyaml",
     }
     run_as_commands = {"ruff", "bandit"}
     font_only = {"zhplot"}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from analyze import analyze_task, run_pipeline
+from analyze import run_pipeline
 from analyze.log_probabilities import WithLogProbabilities
 from analyze.records import CHAT_URL, Answer, Failure, Outcome, Request
 from tests.fake_vllm import MODEL, FakeVLLM, chat_reply
@@ -69,22 +69,27 @@ def records(folder: Path) -> list[dict[str, Any]]:
 
 def judge(folder: Path, server: FakeVLLM, **choices: Any) -> list[dict[str, Any]]:
     tasks = some_tasks(folder / "tasks.jsonl", 2)
-    run_pipeline(tasks, folder / "out", base_urls=[server.url], **{"audit_tasks": 0, **choices})
+    run_pipeline(tasks, folder / "out", base_urls=[server.url], **{"audit_tasks": 2, **choices})
     return records(folder / "out")
 
 
 def test_a_run_knows_how_sure_its_judge_was_and_keeps_one_token_of_each_reply(tmp_path: Path, server: FakeVLLM) -> None:
     rivals = judge(tmp_path, tells(server))
-    assert all(body["top_logprobs"] == 5 and body["logprobs"] is True for body in server.bodies)
+    asked_so = [body for body in server.bodies if body.get("logprobs") is True and body["top_logprobs"] == 5]
+    assert len(asked_so) == sum(len(rival["cells"]) for rival in rivals)
     for rival in rivals:
         assert rival["score"] == 0.5 and rival["expected"] == pytest.approx(0.5)
         assert all(cell["probabilities"] == pytest.approx(SHARES) for cell in rival["cells"])
         assert all(cell["legal_mass"] == pytest.approx(1) for cell in rival["cells"])
+    told_of = 0
     for row in lines(tmp_path / "out/journal.jsonl"):
         (choice,) = row["response"]["body"]["choices"]
-        (kept,) = choice["logprobs"]["content"]
-        assert kept["token"] == "4" and len(kept["top_logprobs"]) == 5
         assert choice["message"]["content"] == judged()
+        if "logprobs" in choice:
+            told_of += 1
+            (kept,) = choice["logprobs"]["content"]
+            assert kept["token"] == "4" and len(kept["top_logprobs"]) == 5
+    assert told_of == len(asked_so)
     manifest = json.loads((tmp_path / "out/run.json").read_text())
     assert (manifest["asked"]["logprobs"], manifest["asked"]["top_logprobs"]) == (True, 5)
     cells = sum(len(rival["cells"]) for rival in rivals)
@@ -101,10 +106,17 @@ def test_a_journal_from_before_they_were_asked_for_goes_on_as_it_is(tmp_path: Pa
     assert server.asked == asked, "what is asked is the same"
 
 
-def test_what_checks_the_judge_is_asked_without(tmp_path: Path, server: FakeVLLM) -> None:
-    judge(tmp_path, tells(server), audit_tasks=1)
-    plain = sum(len(rival["cells"]) for rival in records(tmp_path / "out"))
-    assert sum("logprobs" in body for body in server.bodies) == plain < server.asked
+def test_it_is_asked_of_the_audited_tasks_alone(tmp_path: Path, server: FakeVLLM) -> None:
+    rivals = judge(tmp_path, tells(server), audit_tasks=1)
+    known = [rival for rival in rivals if rival["expected"] is not None]
+    assert 0 < len(known) < len(rivals)
+    assert sum("logprobs" in body for body in server.bodies) == sum(len(rival["cells"]) for rival in known)
+
+
+def test_where_no_task_is_audited_nobody_is_asked(tmp_path: Path, server: FakeVLLM) -> None:
+    judge(tmp_path, tells(server), audit_tasks=0)
+    assert not any("logprobs" in body for body in server.bodies)
+    assert "logprobs" not in json.loads((tmp_path / "out/run.json").read_text())["asked"]
 
 
 def test_a_server_that_refuses_costs_no_answer(tmp_path: Path, server: FakeVLLM) -> None:
@@ -112,15 +124,6 @@ def test_a_server_that_refuses_costs_no_answer(tmp_path: Path, server: FakeVLLM)
     assert {rival["expected"] for rival in rivals} == {None} and {rival["outcome"] for rival in rivals} == {"tie"}
     assert sum("logprobs" in body for body in server.bodies) == 1, "it is asked for them once"
     assert "probabilities" not in json.loads((tmp_path / "out/run.json").read_text())
-
-
-def test_a_single_task_knows_it_too(server: FakeVLLM, tmp_path: Path) -> None:
-    import openai
-
-    tells(server)
-    task = lines(some_tasks(tmp_path / "tasks.jsonl", 1))[0]
-    analysis = analyze_task(task, MODEL, openai.OpenAI(base_url=server.url, api_key="x"))
-    assert analysis is not None and analysis["rivals"][0]["expected"] == pytest.approx(0.5)
 
 
 def test_a_client_that_takes_no_such_arguments_is_asked_without(tmp_path: Path) -> None:
@@ -134,9 +137,9 @@ def test_a_client_that_takes_no_such_arguments_is_asked_without(tmp_path: Path) 
         def create(self, *, model: str, messages: Any, temperature: float, response_format: Any) -> dict[str, Any]:
             return chat_reply(judged())
 
-    task = lines(some_tasks(tmp_path / "tasks.jsonl", 1))[0]
-    analysis = analyze_task(task, MODEL, Strict())
-    assert analysis is not None and analysis["rivals"][0]["outcome"] == "tie"
+    tasks = some_tasks(tmp_path / "tasks.jsonl", 1)
+    run_pipeline(tasks, tmp_path / "out", Strict(), model=MODEL, audit_tasks=1)
+    assert {rival["outcome"] for rival in records(tmp_path / "out")} == {"tie"}
 
 
 class Scripted:

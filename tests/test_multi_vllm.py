@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import openai
@@ -31,9 +32,16 @@ def client_of(fleet: list[FakeVLLM]) -> MultiVLLMClient:
 
 
 def assert_all_given_back(core: Core) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while sum(instance.in_flight for instance in core.fleet.instances):
         assert time.monotonic() < deadline, core.fleet
+        time.sleep(0.01)
+
+
+def wait_for(happened: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < deadline, "it did not come to that"
         time.sleep(0.01)
 
 
@@ -69,9 +77,13 @@ def test_one_request_at_a_time_rotates_strictly(fleet):
 
 def test_under_load_nobody_is_sent_work_while_another_stands_idle(fleet):
     for server in fleet:
-        server.delay_s = 0.5
+        server.mode = "endless"
     with client_of(fleet) as client, ThreadPoolExecutor(64) as pool:
-        assert set(pool.map(lambda _: ask(client), range(64))) == {"hello"}
+        asked = pool.map(lambda _: ask(client), range(64))
+        wait_for(lambda: sum(server.asked for server in fleet) == 64)
+        for server in fleet:
+            server.mode = "ok"
+        assert set(asked) == {"hello"}
     assert [server.asked for server in fleet] == [16, 16, 16, 16]
 
 
@@ -88,8 +100,7 @@ def test_a_stream_arrives_in_pieces_and_holds_its_load_until_closed(fleet):
         assert sum(instance.in_flight for instance in core.fleet.instances) == 1
         assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == "hello"
         stream.close()
-        time.sleep(0.05)
-        assert sum(instance.in_flight for instance in core.fleet.instances) == 0
+        assert_all_given_back(core)
 
 
 def test_a_stream_that_breaks_raises_and_is_not_started_again(fleet):
@@ -127,7 +138,7 @@ def test_a_server_that_is_gone_costs_nothing_and_comes_back(fleet):
         assert [ask(client) for _ in range(8)] == ["hello"] * 8
         fleet[2].start()
         before = fleet[2].asked
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while fleet[2].asked == before:
             assert time.monotonic() < deadline, "the server was not taken back"
             ask(client)
@@ -177,7 +188,7 @@ def test_a_timeout_is_the_sdks_timeout_and_is_not_multiplied(fleet):
     for server in fleet:
         server.mode = "hang"
     with client_of(fleet) as client, pytest.raises(openai.APITimeoutError):
-        client.with_options(timeout=0.3).chat.completions.create(model="fake-model", messages=HELLO)
+        client.with_options(timeout=1.0).chat.completions.create(model="fake-model", messages=HELLO)
     assert sum(server.asked for server in fleet) == 1
 
 
@@ -227,11 +238,11 @@ def test_it_works_after_a_fork(fleet):
 
 
 def test_closing_ends_its_thread(fleet):
-    before = threading.active_count()
+    before = set(threading.enumerate())
     client = client_of(fleet)
     ask(client)
     client.close()
-    assert threading.active_count() == before
+    assert set(threading.enumerate()) <= before
 
 
 def test_ports_and_host_fall_back_to_the_environment(monkeypatch):
@@ -267,7 +278,9 @@ async def test_cancelled_requests_give_their_load_back(fleet):
         tasks = [
             asyncio.create_task(client.chat.completions.create(model="fake-model", messages=HELLO)) for _ in range(200)
         ]
-        await asyncio.sleep(0.5)
+        async with asyncio.timeout(60):
+            while sum(server.asked for server in fleet) < 200:  # noqa: ASYNC110 - servers live in threads of their own
+                await asyncio.sleep(0.01)
         (core,) = client._client._transport._cores.values()
         assert sum(instance.in_flight for instance in core.fleet.instances) == 200
         for task in tasks:
@@ -286,7 +299,7 @@ async def main():
     return await reply if inspect.isawaitable(reply) else reply
 print(asyncio.run(main()).choices[0].message.content)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=180)
     assert (done.returncode, done.stdout, done.stderr) == (0, "hello\n", "")
 
 
@@ -301,7 +314,7 @@ def test_closing_ends_requests_of_other_threads_with_the_sdks_error(fleet):
         client.close()
         for future in waiting:
             with pytest.raises(openai.APIConnectionError):
-                future.result(timeout=5)
+                future.result(timeout=60)
 
 
 def test_event_loops_that_are_gone_leave_nothing_behind(fleet):
@@ -317,7 +330,7 @@ for _ in range(20):
     counts.append(len(os.listdir("/proc/self/fd")))
 print(counts[-1] < counts[1] + 8)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=180)
     assert (done.stdout, done.stderr) == ("True\n", "")
 
 
@@ -421,15 +434,16 @@ async def test_reasoning_is_kept_apart_from_the_answer(fleet, key):
     assert Answer("1", "a", {"choices": [{"message": thoughts}]}).reasoning == "six by nine"
 
 
-def test_256_threads_share_one_client_and_leave_nothing(fleet):
-    before = threading.active_count()
+def test_256_threads_share_one_client_and_leave_nothing(fleet, monkeypatch):
+    monkeypatch.setattr("analyze.watch.SILENT_S", 120.0)  # a fake server waits its turn among as many threads
+    before = set(threading.enumerate())
     with client_of(fleet) as client:
         with ThreadPoolExecutor(256) as pool:
             assert set(pool.map(lambda _: ask(client), range(1024))) == {"hello"}
         assert_all_given_back(client._client._transport._core)
     assert sum(server.asked for server in fleet) == 1024
     assert min(server.asked for server in fleet) > 200
-    assert threading.active_count() == before
+    assert set(threading.enumerate()) <= before
 
 
 @pytest.mark.parametrize("way", ["close", "async with", "break"])
@@ -461,7 +475,7 @@ def test_a_forked_child_that_ends_does_not_disturb_requests_of_its_parent(fleet)
     code = f"""
 import analyze, gc, os, sys
 from concurrent.futures import ThreadPoolExecutor
-client = analyze.MultiVLLMClient({urls!r}, timeout=20)
+client = analyze.MultiVLLMClient({urls!r}, timeout=60)
 def ask(_=0):
     reply = client.chat.completions.create(model="m", messages=[{{"role": "user", "content": "hi"}}])
     return reply.choices[0].message.content
@@ -477,7 +491,7 @@ if child == 0:
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 print(set(asked), ask())
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=180)
     assert (done.stdout, done.stderr) == ("{'hello'} hello\n", "")
 
 
@@ -492,5 +506,5 @@ def once():
 once()
 print(once() == once())
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=180)
     assert (done.stdout, done.stderr) == ("True\n", "")

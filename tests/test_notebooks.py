@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,27 @@ from tests.fake_vllm import FakeVLLM
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 
-def executed(name: str, folder: Path) -> list[Any]:
-    """Run a notebook in `folder`; return the outputs of its cells that have any, in their order."""
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """A notebook that was run: the outputs of its cells that have any, in their order, and the values of widgets."""
+
+    outputs: list[Any]
+    widgets: dict[str, Any]
+
+    @property
+    def written(self) -> str:
+        return "".join(output.text for cell in self.outputs for output in cell if output.output_type == "stream")
+
+
+def executed(name: str, folder: Path, *, first: str | None = None) -> Executed:
+    """Run a notebook in `folder`, with a cell before all others if `first` is its source."""
     notebook = nbformat.read(EXAMPLES / f"{name}.ipynb", as_version=4)
+    if first:
+        notebook.cells.insert(0, nbformat.v4.new_code_cell(first))
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}}).execute()
-    return [cell.outputs for cell in notebook.cells if cell.cell_type == "code" and cell.outputs]
+    outputs = [cell.outputs for cell in notebook.cells if cell.cell_type == "code" and cell.outputs]
+    states = notebook.metadata.get("widgets", {}).get("application/vnd.jupyter.widget-state+json", {}).get("state", {})
+    return Executed(outputs, {it["model_name"]: it["state"].get("value") for it in states.values()})
 
 
 @pytest.fixture
@@ -31,17 +48,27 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_the_pipeline_runs_in_a_notebook_and_shows_the_run_at_a_glance(folder: Path):
-    *_, shown, header = executed("run_pipeline", folder)
+def test_the_pipeline_runs_in_a_notebook_with_a_bar_and_shows_the_run_at_a_glance(folder: Path):
+    ran = executed("run_pipeline", folder)
+    assert ran.widgets["FloatProgressModel"] == 6
+    assert "6/6" in ran.widgets["HTMLModel"]
+    assert "Judging tasks" not in ran.written
+    *_, shown, header = ran.outputs
     assert "No model was asked" in shown[0].data["text/html"]
     assert "| Rival |" in shown[0].data["text/markdown"]
     assert header[0].data["text/plain"].startswith("'target,author,pairs")
     assert (folder / "outputs" / "notebook" / "report.html").exists()
 
 
+def test_without_ipywidgets_a_notebook_shows_progress_as_lines(folder: Path):
+    ran = executed("run_pipeline", folder, first="import sys; sys.modules['ipywidgets'] = None")
+    assert ran.widgets == {}
+    assert "Judging tasks: 6/6 (100%), ok=6, failed=0" in ran.written
+
+
 def test_many_questions_are_asked_from_a_notebook(folder: Path, fleet: list[FakeVLLM], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("VLLM_ENDPOINTS", ",".join(server.url for server in fleet))
-    *_, count, _ = executed("ask_many", folder)
+    *_, count, _ = executed("ask_many", folder).outputs
     assert count[-1].data["text/plain"] == "20"
 
 

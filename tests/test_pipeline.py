@@ -8,12 +8,14 @@ import itertools
 import json
 import os
 import pty
+import re
 import signal
 import struct
 import subprocess
 import sys
 import termios
 import time
+from datetime import datetime
 from pathlib import Path
 
 import openai
@@ -25,7 +27,7 @@ from analyze.judge.labels import DIMENSIONS
 from analyze.judge.tasks import task_from_json
 from analyze.per_task import Judge, facts_of
 from analyze.runs.journal import read_outcomes
-from tests.fake_vllm import FakeVLLM, chat_reply, free_port
+from tests.fake_vllm import FakeVLLM, chat_reply, free_port, go_on, hold_at
 
 ROOT = Path(__file__).resolve().parents[1]
 TASKS = ROOT / "data/tasks.jsonl"
@@ -99,8 +101,19 @@ class Pipeline:
 
     def run(self, *flags: str, **env: str) -> subprocess.CompletedProcess[str]:
         process = self.start(*flags, **env)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=300)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def told_to_stop(self, process: subprocess.Popen[str], number: signal.Signals, *, asked: int) -> str:
+        """Send a signal when so many cells were asked, and let no more be done before it is heard; return stderr."""
+        hold_at(self.servers, asked)
+        while self.asked < asked:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.01)
+        process.send_signal(number)
+        heard = next(line for line in process.stderr if "stops at once" in line)
+        go_on(self.servers)
+        return heard + process.communicate(timeout=300)[1]
 
     @property
     def asked(self) -> int:
@@ -134,6 +147,8 @@ def test_without_any_server_the_measured_engine_does_all_six_steps(measured):
     assert "3 tasks = 3 ok + 0 failed; 0 lines rejected" in done.stdout.splitlines()[-1]
     assert f"report: {measured.out / 'report.html'}" in done.stdout
     assert measured.manifest["engine"] == "measured"
+    began, ended = (datetime.fromisoformat(measured.manifest[name]) for name in ("started", "finished"))
+    assert abs((ended - began).total_seconds() - measured.manifest["seconds"]) <= 1.1, "times are of whole seconds"
 
 
 def test_in_chinese_the_console_says_the_lines_of_the_users_guide(served):
@@ -158,7 +173,7 @@ def test_in_chinese_the_console_says_the_lines_of_the_users_guide(served):
 def test_on_a_terminal_the_bar_counts_tasks_as_in_the_users_guide(served):
     shown = on_a_terminal([sys.executable, "-m", "analyze.pipeline"], {**served.env, "ANALYZE_LANG": "zh"})
     assert "分析任务: 100%|█" in shown
-    assert "| 3/3 [00:0" in shown and ", 成功=3, 失败=0]" in shown
+    assert re.search(r"\| 3/3 \[\d\d:\d\d", shown) and ", 成功=3, 失败=0]" in shown
 
 
 def test_both_orders_of_every_pair_are_asked_once_and_never_again(served):
@@ -266,18 +281,11 @@ def test_killed_at_any_instant_it_continues_and_ends_the_same(served):
 
 
 def test_ctrl_c_ends_with_130_and_the_command_to_continue(served):
-    for server in served.servers:
-        server.delay_s = 0.3
     process = served.start("--in-flight", "4")
-    while served.asked < 8:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    err = served.told_to_stop(process, signal.SIGINT, asked=8)
     assert process.returncode == 130
     assert "continue with: python -m analyze.pipeline --in-flight 4" in err
     assert served.cells == served.asked
-    for server in served.servers:
-        server.delay_s = 0.0
     assert served.run().returncode == 0
     assert served.asked == served.cells
 
@@ -337,7 +345,7 @@ def test_no_server_up_is_exit_3_and_nothing_recorded_is_lost(served):
     started = time.monotonic()
     done = served.run()
     assert done.returncode == 3
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 90, "it does not wait for servers to come"
     for server in served.servers:
         assert server.url in done.stderr
     assert "./start_vllm.sh" in done.stderr and "./check_vllm.sh" in done.stderr
@@ -490,13 +498,8 @@ def test_a_refused_run_leaves_every_file_as_it_was(served):
 
 
 def test_the_command_to_continue_does_not_start_afresh(served):
-    for server in served.servers:
-        server.delay_s = 0.3
     process = served.start("--in-flight", "4", "--force-new")
-    while served.asked < 4:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=60)
+    err = served.told_to_stop(process, signal.SIGTERM, asked=4)
     assert process.returncode == 130
     assert "continue with: python -m analyze.pipeline --in-flight 4\n" in err
 
@@ -508,4 +511,4 @@ def test_no_server_is_told_at_once_however_many_solutions_there_are_to_measure(m
     measured.input.write_text("".join(json.dumps(task) + "\n" for task in many))
     started = time.monotonic()
     assert measured.run(VLLM_PORTS=str(free_port())).returncode == 3
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 90

@@ -186,7 +186,7 @@ def test_what_is_left_of_a_run_is_told_while_its_input_is_still_read(output, fle
         return output.json()["counts"]
 
     try:
-        until = time.monotonic() + 30
+        until = time.monotonic() + 120
         while not (output.beside("run.json").exists() and counts()["left"]) and time.monotonic() < until:
             time.sleep(0.2)
         assert not counts()["is_exact"]

@@ -18,20 +18,25 @@ from typing import TYPE_CHECKING, Any
 from analyze import settings
 from analyze.classify.ending import Ending
 from analyze.classify.labels import Labels, read_labels
+from analyze.classify.letters import FIELDS, LETTERS, Letters
 from analyze.classify.local import Local
-from analyze.classify.prompts import default_prompt, read_prompt, sampling
+from analyze.classify.prompts import PLACE, default_prompt, read_prompt, sampling, with_options
 from analyze.classify.records import FIRST, Asking, Maker, lines
+from analyze.console import printable
 from analyze.errors import EXIT_OK, ServerError, UsageError
-from analyze.lang import Lang, is_lang, language
-from analyze.runs.askers import Asker, connected_asker
-from analyze.runs.command import Parser, add_limit_flags, add_run_flags, add_settings, flags_of, positive, run_command
-from analyze.runs.filejob import FileJob, Paths, dry_run, paths_of, run
-from analyze.runs.manifest import read_manifest
-from analyze.runs.session import Limits
-from analyze.tiny_model import DEMO_MODEL_NAME
+from analyze.lang import Lang, language
+from analyze.records import Body
+from analyze.report.outputs import ENDINGS
+from analyze.runs.askers import Asker, ClientAsker, FleetAsker, Nobody, connected_asker
+from analyze.runs.command import Parser, add_settings, flags_of, positive, run_command
+from analyze.runs.dry import dry_run, served
+from analyze.runs.filejob import FileJob, nothing_left, paths_of, run
+from analyze.runs.jobflags import add_job_flags, chosen, prompt_language
+from analyze.tiny_model import DEMO_MODEL_NAME, folder_name
 from analyze.tokens import CANNOT_TELL
 
 if TYPE_CHECKING:
+    from analyze.hf import HfAsker
     from analyze.servers.private import PrivateFleet
     from analyze.servers.settings import ServerSettings
 
@@ -40,22 +45,30 @@ log = logging.getLogger(__name__)
 SETTINGS = (*settings.ADDRESSES, settings.ANALYZE_LANG)
 SEED_MODEL = "Qwen/Qwen2.5-3B-Instruct"
 LIST_KEY = "queries"
-ENDINGS = (".jsonl", ".json", ".csv", ".parquet")
+MOST_NAMED = 10
 LEAST_LOGPROBS, MOST_LOGPROBS = 8, 20  # the most is vLLM's own limit
 
 ENGINE_FLAGS = ("tensor_parallel_size", "gpu_memory_utilization", "max_num_seqs", "max_model_len")
 SERVER_FLAGS = ("tensor_parallel_size", "gpu_memory_utilization")  # which transformers has no use for
+TEMPERATURE, MAX_TOKENS = 0.0, 100
+NOT_FOR_LETTERS = ("temperature", "max_tokens", "lenient")  # a letter is one token, and its probability is read
 DEFAULTS = {"tensor_parallel_size": 1, "gpu_memory_utilization": 0.9, "max_num_seqs": 256, "max_model_len": 8192}
 
 TEXTS: dict[Lang, dict[str, str]] = {
     "en": {
         "label": "Classifying",
+        "nothing_left": "every text has its record: nobody is asked, and nothing is started",
         "starting": "no address is given: starting servers of our own ({logs})",
+        "no_place": "{path} has no {place}: each text comes at its end",
+        "unnamed": "{path} does not name these labels: {names}; replies are held to them all the same",
         "demo": "⚠️  the tiny random model answers: its labels are noise, good for trying things out and nothing else",
     },
     "zh": {
         "label": "分类",
+        "nothing_left": "每条文本都已有记录: 无需提问，也不启动任何服务",
         "starting": "未给出服务器地址: 自行启动服务器（{logs}）",
+        "no_place": "{path} 中没有 {place}: 每条文本接在其末尾",
+        "unnamed": "{path} 没有提到这些标签: {names}；回复仍会限定在标签之内",
         "demo": "⚠️  回答来自微型随机模型: 标签只是噪声，仅供试跑",
     },
 }
@@ -72,7 +85,7 @@ class Classification:
     urls: tuple[str, ...] | None  # None: servers of our own
     servers: ServerSettings
     local: Local | None  # a model in this process, and no server at all
-    dry_run: bool
+    is_dry_run: bool
 
     def run(self) -> int:
         """Classify, and build what is built at the end. Return the exit code; raises AnalyzeError."""
@@ -90,32 +103,84 @@ class Classification:
         from analyze.servers.private import PrivateFleet
         from analyze.servers.texts import Console
 
-        print(TEXTS[self.job.lang]["starting"].format(logs=self.servers.log_dir))
         return PrivateFleet(self.servers, Console(self.job.lang, sys.stdout))
+
+    def dry_run(self) -> int:
+        """Say what would be asked; start no server, and load no model. Return the exit code; raises AnalyzeError."""
+        told = served(lambda: self._connected(self.urls), self.job.lang) if self.urls else self._tokens_at_hand
+        return dry_run(self.job, told)
+
+    def _tokens_at_hand(self, bodies: Sequence[Body]) -> list[list[int]] | None:
+        """Return the tokens of the bodies' prompts, if the model that would be loaded here is on this machine."""
+        from analyze.hf import chat_tokens, tokenizer_at_hand
+
+        demo = str(self.servers.log_dir / folder_name())
+        tokenizer = tokenizer_at_hand(self.local.would_load if self.local else self.servers.model or demo)
+        return None if tokenizer is None else [chat_tokens(tokenizer, body) for body in bodies]
 
     async def _connect(self, fleet: PrivateFleet | None) -> Asker:
         """Return who is asked. Raises NoServerError, UsageError, ServerError."""
+        asker: FleetAsker | ClientAsker | HfAsker
+        texts = TEXTS[self.job.lang]
+        if self.urls is None and nothing_left(self.job):
+            print(texts["nothing_left"])
+            if fleet is not None:
+                fleet.stop_leftovers()
+            return Nobody(self._own_model)
         if self.local is not None:
-            return self.local.asker(self.job.lang, self.job.in_flight)
-        urls = await _started(fleet) if fleet is not None else self.urls
-        asker = await connected_asker(
-            urls=urls,
-            api_key=settings.api_key(self.settings[settings.VLLM_API_KEY]),
-            model=self.model if fleet is None else None,
-            in_flight=self.job.in_flight,
-        )
-        if asker.model == DEMO_MODEL_NAME:
-            print(TEXTS[self.job.lang]["demo"])
+            asker = self.local.asker(self.job.lang, self.job.in_flight)
+        else:
+            if fleet is not None:
+                print(texts["starting"].format(logs=self.servers.log_dir))
+            asker = await self._connected(await _started(fleet) if fleet is not None else self.urls)
+            if asker.model == DEMO_MODEL_NAME:
+                print(texts["demo"])
         tokens = await asker.unguarded_tokens()
         if tokens is None:
             log.warning(CANNOT_TELL[self.job.lang])
         self.asking.refuse(tokens or frozenset(), asker.model)
+        await self._learn_letters(asker)
         return asker
+
+    async def _learn_letters(self, asker: FleetAsker | ClientAsker | HfAsker) -> None:
+        """Raises UsageError where letters are to be read and cannot be; the asker is closed then."""
+        if self.asking.letters is None:
+            return
+        try:
+            await self.asking.letters.learn(asker)
+        except BaseException:
+            await asker.aclose()
+            raise
+
+    @property
+    def _own_model(self) -> str:
+        """The name of the model that is loaded here, or served by servers of our own."""
+        if self.local is not None:
+            return self.local.name
+        return self.servers.model or DEMO_MODEL_NAME
+
+    async def _connected(self, urls: Sequence[str] | None) -> FleetAsker | ClientAsker:
+        return await connected_asker(
+            urls=urls,
+            api_key=settings.api_key(self.settings[settings.VLLM_API_KEY]),
+            model=self.model if self.urls is not None else None,
+            in_flight=self.job.in_flight,
+        )
 
 
 async def _started(fleet: PrivateFleet) -> list[str]:
     try:
         return await fleet.start()
+    except UsageError as error:
+        model = fleet.settings.model
+        if model is None or not error.message.startswith(f"MODEL={model},"):
+            raise
+        cure = (
+            "VLLM_DEVICE=cpu serves it on the CPU, --base-url asks other servers; without --model a tiny one is tried"
+        )
+        raise UsageError(
+            f"--model {model}, but there is no sign of an NVIDIA GPU on this machine", cure=cure
+        ) from error
     except ServerError as error:
         if "out of memory" not in error.message.lower() and "Free memory on device" not in error.message:
             raise
@@ -139,11 +204,14 @@ def parse(argv: Sequence[str]) -> Classification | settings.Settings:
     lang = language(resolved[settings.ANALYZE_LANG])
     paths = paths_of(output, args.input)
     labels = read_labels(args.labels, multi=args.multi_label)
-    prompt_lang = _prompt_lang(paths, lang)
-    prompt = read_prompt(args.prompt) if args.prompt else default_prompt(labels, prompt_lang)
-    servers, asking = _servers(args, output), Asking(labels)
+    prompt_lang = prompt_language(paths, lang)
+    letters = _letters(args, labels)
+    prompt = _prompt(args.prompt, labels, prompt_lang, LETTERS if letters else "")
+    if args.prompt:
+        _look_at_prompt(prompt, labels, args.prompt, lang)
+    servers, asking = _servers(args, output), Asking(labels, letters)
     local = _local(resolved, args, servers.log_dir) if args.engine == "hf" else None
-    urls = _urls(resolved, args)
+    urls, fields = _urls(resolved, args), _fields(args, labels)
     job = FileJob(
         name="classify",
         label=TEXTS[lang]["label"],
@@ -151,15 +219,13 @@ def parse(argv: Sequence[str]) -> Classification | settings.Settings:
         paths=paths,
         lang=lang,
         list_key=LIST_KEY,
-        maker=Maker(prompt, _fields(args, labels), args.query_field, args.gold),
-        lines=lines(labels, args.abstain_below),
+        maker=Maker(prompt, fields, args.query_field, args.gold),
+        lines=lines(labels, args.abstain_below, letters),
         limit=args.limit,
         in_flight=args.in_flight or args.batch_size,
-        limits=Limits(args.max_time or args.until, args.max_error_rate),
         skip_bad=args.skip_bad,
-        update=args.update,
-        retry_failed=args.retry_failed,
-        log_json=args.log_json,
+        ordered=args.ordered and output.suffix == ".jsonl",
+        **chosen(args),
         told={
             "engine": args.engine,
             "settings": resolved.record(),
@@ -168,8 +234,9 @@ def parse(argv: Sequence[str]) -> Classification | settings.Settings:
             "prompt_sha256": sha256(prompt.encode("utf-8", "surrogatepass")).hexdigest(),
             "labels": list(labels.names),
             "multi_label": labels.multi,
-            "sampling": {"temperature": args.temperature, "max_tokens": args.max_tokens},
-            "constrained": not args.lenient,
+            "mode": args.mode,
+            "sampling": {name: fields[name] for name in ("temperature", "max_tokens")},
+            "constrained": not args.lenient and letters is None,
             "abstain_below": args.abstain_below,
         },
         around=asking,
@@ -188,8 +255,14 @@ def _parser() -> Parser:
     add("--prompt", metavar="FILE", help="the prompt; {query} in it stands for the text, else it comes at the end")
     add("--labels", metavar="A,B|FILE", help="the labels, or a .txt, .json or .jsonl of them, with descriptions")
     add("--multi-label", action="store_true", help="a text may have several labels, or none")
-    add("--temperature", type=float, default=0.0, help="sampling temperature (0.0)")
-    add("--max-tokens", type=positive, default=100, metavar="N", help="tokens of a reply at most (100)")
+    add(
+        "--mode",
+        choices=("json", "label-read"),
+        default="json",
+        help="json: a constrained reply. label-read: one token, and how probable each label's letter was (json)",
+    )
+    add("--temperature", type=float, metavar="T", help="sampling temperature (0.0)")
+    add("--max-tokens", type=positive, metavar="N", help="tokens of a reply at most (100)")
     add("--tensor-parallel-size", type=positive, metavar="N", help="GPUs of one server of our own (1)")
     add("--gpu-memory-utilization", type=float, metavar="SHARE", help="of a GPU, for a server of our own (0.9)")
     add("--max-num-seqs", type=positive, metavar="N", help="texts that are answered at once (256; hf: CPU 8, GPU 32)")
@@ -204,11 +277,10 @@ def _parser() -> Parser:
         "--abstain-below", type=_probability, metavar="P", help="give no label that is less sure than this, from 0 to 1"
     )
     add("--lenient", action="store_true", help="do not constrain replies; find labels in free text, and flag them")
-    add_run_flags(parser)
-    add_limit_flags(parser)
+    add_job_flags(parser)
     add("--limit", type=positive, metavar="N", help="only the first N texts")
-    add("--dry-run", action="store_true", help="show the first request and count the rest; ask nothing")
-    add("--log-json", action="store_true", help="tell the progress in lines of JSON")
+    add("--ordered", action="store_true", help="put a finished .jsonl in the input's order, as the other forms are")
+    add("--dry-run", action="store_true", help="show the first request, count rows and tokens; ask nothing")
     add_settings(parser, SETTINGS, language())
     return parser
 
@@ -223,14 +295,41 @@ def _probability(text: str) -> float:
     return value
 
 
-def _prompt_lang(paths: Paths, lang: Lang) -> Lang:
-    """Return the language of a prompt of ours: that of the recorded run, whatever the console speaks today."""
-    recorded = (read_manifest(paths.manifest) or {}).get("prompt_lang")
-    return language(recorded) if isinstance(recorded, str) and is_lang(recorded) else lang
+def _letters(args: argparse.Namespace, labels: Labels) -> Letters | None:
+    """Return what reads the labels' letters, if it is they that are asked for. Raises UsageError for what cannot be."""
+    if args.mode != "label-read":
+        return None
+    for name in NOT_FOR_LETTERS:
+        if getattr(args, name) not in (None, False):
+            flag = f"--{name.replace('_', '-')}"
+            raise UsageError(
+                f"{flag} is for replies, but --mode label-read reads probabilities", cure=f"leave out {flag}"
+            )
+    return Letters(labels)
+
+
+def _prompt(path: str | None, labels: Labels, lang: Lang, letters: str) -> str:
+    """Return the prompt, a user's own or one of ours. Raises InputError."""
+    if not path:
+        return default_prompt(labels, lang, letters=letters)
+    own = read_prompt(path)
+    return with_options(own, labels, lang, letters) if letters else own
+
+
+def _look_at_prompt(prompt: str, labels: Labels, path: str, lang: Lang) -> None:
+    """Warn of what is allowed in a prompt and seldom meant."""
+    if PLACE not in prompt:
+        log.warning(TEXTS[lang]["no_place"].format(path=path, place=PLACE))
+    if unnamed := [name for name in labels.names if name not in prompt]:
+        shown = unnamed[:MOST_NAMED] + ["…"] * (len(unnamed) > MOST_NAMED)
+        log.warning(TEXTS[lang]["unnamed"].format(path=path, names=printable(", ".join(shown))))
 
 
 def _fields(args: argparse.Namespace, labels: Labels) -> dict[str, Any]:
-    told = sampling(args.temperature, args.max_tokens)
+    """Return the fields of each request that say how it is answered."""
+    if args.mode == "label-read":
+        return dict(FIELDS)
+    told = sampling(TEMPERATURE if args.temperature is None else args.temperature, args.max_tokens or MAX_TOKENS)
     if args.lenient:
         return dict(told)
     alternatives = min(MOST_LOGPROBS, max(LEAST_LOGPROBS, len(labels.names) + 2))
@@ -240,7 +339,7 @@ def _fields(args: argparse.Namespace, labels: Labels) -> dict[str, Any]:
 
 def _urls(resolved: settings.Settings, args: argparse.Namespace) -> tuple[str, ...] | None:
     """Return the servers to ask, None for servers of our own. Raises UsageError for flags that could do nothing."""
-    if not _has_addresses(resolved, args):
+    if not settings.names_addresses(resolved, args.base_url):
         return None
     for name in ENGINE_FLAGS:
         if getattr(args, name) is not None:
@@ -252,14 +351,9 @@ def _urls(resolved: settings.Settings, args: argparse.Namespace) -> tuple[str, .
     return tuple(settings.addresses(resolved, tuple(args.base_url)))
 
 
-def _has_addresses(resolved: settings.Settings, args: argparse.Namespace) -> bool:
-    sources = (settings.VLLM_ENDPOINTS, settings.VLLM_PORTS, settings.VLLM_HOST)
-    return bool(args.base_url) or any(resolved.resolved[one].source != "default" for one in sources)
-
-
 def _local(resolved: settings.Settings, args: argparse.Namespace, folder: Path) -> Local:
     """Return the model that transformers is to load. Raises UsageError for what could do nothing then."""
-    if _has_addresses(resolved, args):
+    if settings.names_addresses(resolved, args.base_url):
         raise UsageError(
             "addresses are given, but --engine hf asks no server",
             cure="leave out --base-url, unset VLLM_ENDPOINTS, VLLM_PORTS and VLLM_HOST; or leave out --engine hf",
@@ -298,7 +392,7 @@ def command(argv: Sequence[str]) -> int:
     if isinstance(parsed, settings.Settings):
         print(parsed.show())
         return EXIT_OK
-    return dry_run(parsed.job) if parsed.dry_run else parsed.run()
+    return parsed.dry_run() if parsed.is_dry_run else parsed.run()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

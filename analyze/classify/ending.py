@@ -8,6 +8,7 @@ One pass over the records, from the files of the run alone. Asks nothing.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
@@ -16,16 +17,25 @@ from typing import Any
 
 from analyze.classify.gold import Evaluation, Held
 from analyze.classify.labels import Labels
-from analyze.classify.outputs import build, in_order, is_built
 from analyze.classify.page import MOST_LISTED, Material, page
 from analyze.classify.results import Record, Results, records, records_at
 from analyze.classify.review import Review, label_studio_tasks, label_studio_view, workbook
 from analyze.classify.telling import gold_lines, label_lines, told
 from analyze.files import whole_file
 from analyze.records import to_json
+from analyze.report.outputs import Columns, build, is_built
 from analyze.runs.filejob import FileJob
+from analyze.runs.in_order import in_order
 from analyze.runs.manifest import read_manifest
 
+COLUMNS: Columns = {
+    **dict.fromkeys(("query", "label", "raw_output", "status", "error"), "text"),
+    "confidence": "number",
+    "label_mass": "number",
+    "id": "text",
+    "index": "whole",
+    "gold": "text",
+}
 DISAGREEMENTS = "disagreements.jsonl"
 PAGE = "report.html"
 REVIEWS = ("review.xlsx", "review.labelstudio.json", "review.labelstudio.xml")
@@ -46,9 +56,11 @@ class Ending:
         """Write what there is to write; return what is to be said."""
         if is_built(job.paths.output):
             requests = chain.from_iterable(job.rows(job.source()).chunks())
-            build(job.paths.output, in_order(requests, job.paths.answers, job.paths.failures, job.lines))
+            records_in_order = in_order(requests, job.paths.answers, job.paths.failures, job.lines)
+            build(job.paths.output, records_in_order, COLUMNS)
         files = [job.paths.answers, job.paths.failures]
-        results, held = Results(), Held(self.labels, gold_of_rows(job)) if self.gold else None
+        results = Results(labels=Counter(dict.fromkeys(self.labels.names, 0)))
+        held = Held(self.labels, gold_of_rows(job)) if self.gold else None
         review = Review(self.review) if self.review else None
         for place, record in records(files):
             results.add(record)

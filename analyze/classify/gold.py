@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from analyze.classify.labels import Labels
+from analyze.classify.letters import likeliest
 from analyze.classify.reading import Label, label_in_text, label_of
 from analyze.classify.results import Place, Record
 from analyze.records import from_json, to_json
@@ -36,6 +37,7 @@ MOST_STATED = 50_000
 """Statements that calibration looks at, the first so many: 2 to 4 s, and 0.5 kB each."""
 
 YES, NO = "true", "false"
+NO_LABEL = " "  # the name of no label, and never true
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ class Held:
             return
         self._sure.append((record["confidence"], _same(said, truth)))
         if self._stated < MOST_STATED:
-            own = self._statements[record["id"]] = _statements(told, said, truth)
+            own = self._statements[record["id"]] = _statements(told, record.get("label_mass"), said, truth)
             self._stated += len(own)
 
     @property
@@ -173,6 +175,8 @@ def said_label(record: Record, labels: Labels) -> Label | None:
     if record["status"] != "abstained":
         label: Label | None = record["label"]
         return label
+    if record.get("label_mass") is not None:
+        return likeliest(record["probabilities"])
     raw = record.get("raw_output") or ""
     found = label_of(raw, labels)
     return found if found is not None else label_in_text(raw, labels)
@@ -182,8 +186,13 @@ def _same(given: Label, truth: str | tuple[str, ...]) -> bool:
     return given == truth if isinstance(given, str) else set(given) == set(truth)
 
 
-def _statements(told: Mapping[str, float], said: Label, truth: str | tuple[str, ...]) -> list[Statement]:
+def _statements(
+    told: Mapping[str, float], mass: float | None, said: Label, truth: str | tuple[str, ...]
+) -> list[Statement]:
+    """Return what a record says. Where it tells the labels' mass, it also says that none of them fits."""
     if isinstance(said, str):
+        if mass is not None:
+            told = {**{label: p * mass for label, p in told.items()}, NO_LABEL: 1 - mass}
         return [Statement(told, said, truth if isinstance(truth, str) else "")]
     return [
         Statement({YES: p, NO: 1 - p}, YES if label in said else NO, YES if label in truth else NO)

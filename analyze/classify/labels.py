@@ -16,6 +16,9 @@ from analyze.records import from_json, to_json
 DEFAULT = ("medical", "others")
 
 _NAMES = "label", "name"
+_FIELDS = {*_NAMES, "description", "examples"}
+_ENDINGS = (".txt", ".json", ".jsonl")
+SHOWN_CHARS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +86,10 @@ def read_labels(text: str | None, *, multi: bool = False) -> Labels:
     if text is None:
         return Labels(tuple(map(Label, DEFAULT)), multi)
     path = Path(text)
-    if path.suffix in (".txt", ".json", ".jsonl"):
+    if path.suffix in _ENDINGS:
         return Labels(tuple(_from_file(path)), multi)
+    if path.is_file():
+        raise UsageError(f"{text}: a file of labels is one of {', '.join(_ENDINGS)}", cure="give it another ending")
     return Labels(tuple(Label(name.strip()) for name in text.split(",")), multi)
 
 
@@ -98,7 +103,7 @@ def _from_file(path: Path) -> list[Label]:
     if isinstance(value, Mapping):
         return [_label({"label": name, "description": said}, path, None) for name, said in value.items()]
     if not isinstance(value, list):
-        raise _wrong(path, None)
+        raise _wrong(value, path, None)
     return [_label(one, path, None) for one in value]
 
 
@@ -117,7 +122,9 @@ def _label(value: Any, path: Path, line: int | None) -> Label:
         (value.get("description") or "", value.get("examples") or []) if name is not None else ("", [])
     )
     if not (isinstance(name, str) and isinstance(description, str) and _are_texts(examples)):
-        raise _wrong(path, line)
+        raise _wrong(value, path, line)
+    if not _FIELDS.issuperset(value):  # a slip in a field's name would go unnoticed for ever
+        raise _wrong(value, path, line)
     return Label(name, description, tuple(examples))
 
 
@@ -125,6 +132,7 @@ def _are_texts(values: object) -> bool:
     return isinstance(values, Sequence) and not isinstance(values, str) and all(isinstance(one, str) for one in values)
 
 
-def _wrong(path: Path, line: int | None) -> InputError:
+def _wrong(value: Any, path: Path, line: int | None) -> InputError:
     cure = 'a label is "name", or {"label": "name", "description": "...", "examples": ["..."]}'
-    return InputError("this is no label", path=str(path), line=line, cure=cure)
+    shown = to_json(value).decode(errors="replace")[:SHOWN_CHARS]
+    return InputError(f"this is no label: {shown}", path=str(path), line=line, cure=cure)

@@ -31,7 +31,7 @@ TEXTS: dict[Lang, dict[str, str]] = {
     },
     "zh": {
         "loading": "transformers 正在加载 {model}（{device}）",
-        "loaded": "每批文本数: {batch}；提示与回答合计最多 {context:,} 个 token",
+        "loaded": "每批文本数: {batch}；提示与回答合计最多 {context:,} 个词元",
     },
 }
 
@@ -49,19 +49,34 @@ class Local:
     batch_size: int | None = None
     max_model_len: int | None = None
 
+    @property
+    def would_load(self) -> str:
+        """The model that `asker` would load: a folder, or a name. Raises UsageError for a GPU that cannot be used."""
+        from analyze.hf import device_of
+
+        if self.model is not None or device_of(os.environ) == "cuda":
+            return self.model or self.seed_model
+        return self._demo
+
+    @property
+    def name(self) -> str:
+        """What the model is called in records."""
+        return DEMO_MODEL_NAME if self.would_load == self._demo else self.would_load
+
+    @property
+    def _demo(self) -> str:
+        return str(self.folder / folder_name())
+
     def asker(self, lang: Lang, in_flight: int | None) -> HfAsker:
         """Load the model and return who asks it; takes seconds to minutes. Raises UsageError, ServerError."""
         from analyze.hf import HfAsker, device_of, load
         from analyze.servers.private import write_tiny_model
 
         texts, device, console = TEXTS[lang], device_of(os.environ), Console(lang, sys.stdout)
-        model, name = self.model, self.model
-        if model is None and device == "cuda":
-            model = name = self.seed_model
+        model, name = self.would_load, self.name
         with _ctrl_c_at_once():
-            if model is None:
+            if model == self._demo:
                 console.say("demo")
-                model, name = str(self.folder / folder_name()), DEMO_MODEL_NAME
                 write_tiny_model(Path(model), console)
             print(printable(texts["loading"].format(model=name, device=device)), flush=True)
             loaded = load(model, device=device, name=name, max_model_len=self.max_model_len)

@@ -6,11 +6,8 @@ Knows what stands where; every number comes from elsewhere, and every text that 
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from analyze._version import __version__
@@ -21,14 +18,13 @@ from analyze.classify.results import CONFIDENCE_BINS, Record, Results
 from analyze.classify.telling import confusion_rows, mistaken
 from analyze.lang import Lang
 from analyze.report import numbers
-from analyze.report.frame import css, environment
+from analyze.report.frame import environment
+from analyze.report.jobpage import banners, made_rows, page_css, sampling_row, small, tokens_row, when_rows
 from analyze.report.plots import Count, Spot, bars, histogram, shares
 from analyze.report.runinfo import flat
 from analyze.report.safe import visible, visible_all
-from analyze.report.svg import Drawing, inline
-from analyze.stats.classification import Scores
+from analyze.stats.classification import Average, DecisionScore, LabelScore, Scores, SetScores
 from analyze.stats.intervals import Estimate
-from analyze.tiny_model import DEMO_MODEL_NAME
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -74,7 +70,7 @@ def page(material: Material) -> str:
         .render(
             t=t,
             n=numbers,
-            css=_css(),
+            css=page_css("analyze.classify"),
             version=__version__,
             output=visible(material.output),
             files=[visible(name) for name in material.files],
@@ -124,7 +120,10 @@ def _answer_parts(material: Material, found: Evaluation | None, t: Texts) -> Par
             tiles += [(t["tile_kappa"], _score(scores.kappa), ""), (t["tile_mcc"], _score(scores.mcc), "")]
         else:
             tiles.append((t["tile_hamming"], _score(scores.hamming_loss), ""))
+            tiles.append((t["tile_kappa_mean"], _score(scores.kappa), ""))
         tiles.append((t["tile_macro"], _score(scores.macro.f1), ""))
+    if results.mean_mass is not None:
+        tiles.append((t["tile_mass"], numbers.percent(results.mean_mass), ""))
     if results.cached_share is not None:
         tiles.append((t["tile_cached"], numbers.percent(results.cached_share), ""))
     return {
@@ -138,11 +137,7 @@ def _answer_parts(material: Material, found: Evaluation | None, t: Texts) -> Par
 
 
 def _banners(material: Material, t: Texts) -> list[tuple[str, str, str]]:
-    run, found = material.run, []
-    if run.get("model") == DEMO_MODEL_NAME:
-        found.append(("demo", t["demo_title"], t["demo_text"]))
-    if not run.get("finished"):
-        found.append(("unfinished", t["unfinished_title"], t["unfinished_text"]))
+    found = banners(material.run, t)
     if guessed := material.results.flags.total():
         found.append(("measured", t["lenient_title"], t["lenient_text"].format(n=f"{guessed:,}")))
     return found
@@ -174,7 +169,7 @@ def _bars(counted: Sequence[tuple[str, int, bool]], rows: int, label: str) -> Ma
         Count(name, count, f"{count:,} · {numbers.percent(count / rows)}", absent)
         for name, count, absent in counted[:MOST_BARS]
     ]
-    return _svg(bars(shown, label=label))
+    return small(bars(shown, label=label))
 
 
 def _confidence_parts(material: Material, t: Texts) -> Parts:
@@ -184,21 +179,33 @@ def _confidence_parts(material: Material, t: Texts) -> Parts:
     told = sum(counts)
     return {
         "confidence_rows": [(name, count, numbers.percent(count / told)) for name, count in rows],
-        "confidence_chart": _svg(histogram(counts, below=t["confidence_axis"], label=t["confidence_label"])),
-        "confidence_lead": t["confidence_lead_multi" if material.labels.multi else "confidence_lead"],
+        "confidence_chart": small(histogram(counts, below=t["confidence_axis"], label=t["confidence_label"])),
+        "confidence_lead": t[_confidence_lead(material)],
     }
+
+
+def _confidence_lead(material: Material) -> str:
+    if material.results.masses:
+        return "confidence_lead_read"
+    return "confidence_lead_multi" if material.labels.multi else "confidence_lead"
 
 
 def _gold_parts(material: Material, found: Evaluation, t: Texts) -> Parts:
     scores = found.scores
-    averages = [(t["macro"], scores.macro), (t["weighted"], scores.weighted), (t["micro"], scores.micro)]
+    macro = _beyond_chance(scores)
+    averages = [
+        (t["macro"], scores.macro, macro),
+        (t["weighted"], scores.weighted, [""] * len(macro)),
+        (t["micro"], scores.micro, [""] * len(macro)),
+    ]
     return {
         "score_rows": [
-            (visible(it.label, 200), *map(_tenths, (it.precision, it.recall, it.f1)), it.support, it.predicted)
+            (visible(it.label, 200), *_precision_recall_f1(it), it.support, it.predicted, _beyond_chance(it))
             for it in scores.labels[:MOST_ROWS]
         ],
         "score_rest": max(0, len(scores.labels) - MOST_ROWS),
-        "averages": [(name, *map(_tenths, (it.precision, it.recall, it.f1))) for name, it in averages],
+        "averages": [(name, *_precision_recall_f1(it), beyond) for name, it, beyond in averages],
+        "beyond_heads": ["κ", "MCC"] if macro else [],
         **_confusion_parts(scores, material.labels, t),
         **_reliability_parts(found, material.labels, t),
         "cutoff_rows": [
@@ -215,6 +222,15 @@ def _gold_parts(material: Material, found: Evaluation, t: Texts) -> Parts:
         "cutoff_chart": _cutoff_chart(found, t),
         "differing": [_differing(record, t) for record in material.disagreements[:MOST_LISTED]],
     }
+
+
+def _precision_recall_f1(it: LabelScore | Average) -> tuple[str, str, str]:
+    return _tenths(it.precision), _tenths(it.recall), _tenths(it.f1)
+
+
+def _beyond_chance(it: LabelScore | Scores | SetScores) -> list[str]:
+    """Return κ and MCC where they are of single labels: with several a row."""
+    return [_score(it.kappa), _score(it.mcc)] if isinstance(it, DecisionScore | SetScores) else []
 
 
 def _confusion_parts(scores: Any, labels: Labels, t: Texts) -> Parts:
@@ -283,7 +299,7 @@ def _reliability_parts(found: Evaluation, labels: Labels, t: Texts) -> Parts:
             )
             for it in bins
         ],
-        "reliability_chart": _svg(shares(spots, below=below, label=label, diagonal=True)) if spots else None,
+        "reliability_chart": small(shares(spots, below=below, label=label, diagonal=True)) if spots else None,
         "calibration_said": said,
     }
 
@@ -296,7 +312,7 @@ def _cutoff_chart(found: Evaluation, t: Texts) -> Markup | None:
             continue
         taken.add(x)
         spots.append(Spot(x, value, low, high))
-    return _svg(shares(spots, below=t["risk_axis"], label=t["risk_label"])) if spots else None
+    return small(shares(spots, below=t["risk_axis"], label=t["risk_label"])) if spots else None
 
 
 def _differing(record: Record, t: Texts) -> Record:
@@ -341,21 +357,13 @@ def _run_parts(material: Material, t: Texts) -> Parts:
         ("SHA-256", source.get("sha256")),
         (t["run_output"], visible(material.output)),
         (t["run_labels"], f"{listed} ({t['run_multi']})" if material.labels.multi else listed),
-        (t["run_sampling"], t["comma"].join(f"{k} {v}" for k, v in (run.get("sampling") or {}).items()) or None),
-        (t["run_constrained"], t["run_is_constrained" if run.get("constrained", True) else "run_is_free"]),
+        sampling_row(run, t),
+        (t["run_constrained"], t[_form_of_replies(run)]),
         (t["run_abstain"], None if threshold is None else f"{threshold:g}"),
-        (t["run_started"], run.get("started")),
-        (t["run_finished"], run.get("finished")),
-        (t["run_seconds"], numbers.tenths(run.get("seconds"))),
-        (
-            t["run_tokens"],
-            t["run_tokens_text"].format(
-                prompt=f"{results.prompt_tokens:,}", completion=f"{results.completion_tokens:,}"
-            ),
-        ),
+        *when_rows(run, t),
+        tokens_row(results.prompt_tokens, results.completion_tokens, t),
         (t["run_cached"], None if results.cached_share is None else numbers.percent(results.cached_share)),
-        (t["run_versions"], t["comma"].join(f"{k} {v}" for k, v in (run.get("versions") or {}).items()) or None),
-        (t["run_command"], shlex.join(map(str, run.get("command") or [])) or None),
+        *made_rows(run, t),
     ]
     return {
         "run_rows": [(name, text) for name, text in rows if text is not None],
@@ -363,6 +371,12 @@ def _run_parts(material: Material, t: Texts) -> Parts:
         "run_settings": flat(run.get("settings") or {}),
         "instances": [_instance(one) for one in run.get("instances") or ()],
     }
+
+
+def _form_of_replies(run: Record) -> str:
+    if run.get("mode") == "label-read":
+        return "run_is_read"
+    return "run_is_constrained" if run.get("constrained", True) else "run_is_free"
 
 
 def _instance(told: Record) -> tuple[str, str, str, str, str]:
@@ -377,20 +391,6 @@ def _instance(told: Record) -> tuple[str, str, str, str, str]:
     )
 
 
-def _svg(drawing: Drawing) -> Markup:
-    from markupsafe import Markup
-
-    return Markup(inline(drawing, "chart small"))  # our own shapes; their texts are escaped there
-
-
-@cache
-def _css() -> Markup:
-    from markupsafe import Markup
-
-    own = (files("analyze.classify") / "templates" / "page.css").read_text(encoding="utf-8")
-    return css() + Markup(own)
-
-
 def _tenths(share: float | None) -> str:
     """Write a share to a tenth of a percent: two runs are told apart by less than one."""
     return "n/a" if share is None else f"{share:.1%}"
@@ -401,4 +401,4 @@ def _score(value: float | None) -> str:
 
 
 def _span(estimate: Estimate) -> str:
-    return "n/a" if estimate.low is None else f"{estimate.low:.1%}–{estimate.high:.1%}"
+    return "" if estimate.low is None else f"{estimate.low:.1%}–{estimate.high:.1%}"

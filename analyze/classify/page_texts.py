@@ -42,7 +42,9 @@ _EN: Final[dict[str, str]] = {
     "tile_kappa": "Cohen's κ",
     "tile_mcc": "MCC",
     "tile_hamming": "Hamming loss",
+    "tile_kappa_mean": "mean κ of labels",
     "tile_macro": "macro F1",
+    "tile_mass": "probability of the labels together, mean",
     "tile_cached": "prompt from cache",
     # labels
     "labels": "Labels",
@@ -68,6 +70,8 @@ _EN: Final[dict[str, str]] = {
     "confidence": "How sure the model was",
     "confidence_lead": "The probability of the label given, among all labels. Under the constraint it tells how the "
     "labels stand to each other, not whether any of them fits.",
+    "confidence_lead_read": "How probable the label's letter was among all that the model might have said: it is low "
+    "where labels are close, and where the model would rather have said something else.",
     "confidence_lead_multi": "The probability of a text's least sure decision.",
     "confidence_label": "Columns: texts by confidence, from 0 to 100%.",
     "confidence_axis": "confidence",
@@ -77,6 +81,8 @@ _EN: Final[dict[str, str]] = {
     "scores": "Label by label",
     "scores_lead": "Precision: of the texts given a label, how many have it. Recall: of those that have it, how many "
     "were given it. F1 is their harmonic mean. An average is of the labels that have a value.",
+    "scores_lead_multi": " κ and MCC say how far the decisions on a label agree with the truth beyond chance: 1 fully, "
+    "0 not at all.",
     "h_precision": "Precision",
     "h_recall": "Recall",
     "h_f1": "F1",
@@ -148,6 +154,7 @@ _EN: Final[dict[str, str]] = {
     "run_constrained": "Replies",
     "run_is_constrained": "constrained to the labels",
     "run_is_free": "free text",
+    "run_is_read": "none: the probabilities of the labels' letters are read",
     "run_abstain": "No label below",
     "run_started": "Started",
     "run_finished": "Finished",
@@ -201,7 +208,9 @@ _ZH: Final[dict[str, str]] = {
     "tile_kappa": "Cohen κ",
     "tile_mcc": "MCC",
     "tile_hamming": "汉明损失",
+    "tile_kappa_mean": "各标签平均 κ",
     "tile_macro": "宏平均 F1",
+    "tile_mass": "各标签概率之和（平均）",
     "tile_cached": "提示来自缓存",
     "labels": "标签",
     "labels_lead": "每个标签给了多少条文本。",
@@ -224,6 +233,8 @@ _ZH: Final[dict[str, str]] = {
     "confidence": "模型有多大把握",
     "confidence_lead": "所给标签在全部标签中的概率。在约束之下，它只说明各标签之间的相对关系，"
     "不说明是否有标签真正合适。",
+    "confidence_lead_read": "所给标签的字母在模型可能输出的全部内容中的概率：各标签难分高下，"
+    "或模型其实想说别的，都会使它变低。",
     "confidence_lead_multi": "每条文本中把握最小的那个判断的概率。",
     "confidence_label": "柱形图：按置信度（0 到 100%）统计的文本数。",
     "confidence_axis": "置信度",
@@ -232,6 +243,7 @@ _ZH: Final[dict[str, str]] = {
     "scores": "逐标签统计",
     "scores_lead": "精确率：得到该标签的文本中确有其标签的比例。召回率：确有该标签的文本中得到它的比例。"
     "F1 为二者的调和平均。平均值只计有值的标签。",
+    "scores_lead_multi": "κ 与 MCC 表示对该标签的判断在偶然之外与真实情况一致的程度：1 为完全一致，0 为毫无关系。",
     "h_precision": "精确率",
     "h_recall": "召回率",
     "h_f1": "F1",
@@ -298,6 +310,7 @@ _ZH: Final[dict[str, str]] = {
     "run_constrained": "回复",
     "run_is_constrained": "限定为标签",
     "run_is_free": "自由文本",
+    "run_is_read": "无：读取各标签字母的概率",
     "run_abstain": "低于此值不给标签",
     "run_started": "开始",
     "run_finished": "完成",

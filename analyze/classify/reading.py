@@ -67,6 +67,10 @@ def _names(name: str, text: str) -> bool:
 # -- how sure ------------------------------------------------------------------------------------------------------
 
 
+MOST_UNTOLD = 0.01
+"""What part of all may lead to labels nobody knows, before a confidence would mean nothing."""
+
+
 def confidence_of(tokens: object, labels: Labels) -> Confidence | None:
     """Return how sure the model was of a constrained reply, from `choices[0].logprobs.content`; None if it tells not.
 
@@ -76,21 +80,38 @@ def confidence_of(tokens: object, labels: Labels) -> Confidence | None:
     if not isinstance(tokens, Sequence) or not tokens:
         return None
     try:
-        read = [_Token(str(one["token"]), _alternatives(one)) for one in tokens]
-    except (KeyError, TypeError):
+        read = [_Token(_bytes(one), _probability(one["logprob"]), _others(one)) for one in tokens]
+    except (AttributeError, KeyError, TypeError, ValueError):
         return None
     return _of_several(read, labels) if labels.multi else _of_one(read, labels)
 
 
 @dataclass(frozen=True, slots=True)
 class _Token:
-    text: str
-    others: Mapping[str, float]  # what could have stood here, this token included, and how probable it was
+    """A token of a reply. `others`: what else could have stood there, and how probable that was.
+
+    Tokens are bytes, for a character may be several tokens. Not every server tells those of an unfinished one: vLLM
+    0.32 tells none (`bytes` are of the decoded text), and the whole character where it ends.
+    """
+
+    text: bytes
+    probability: float
+    others: Sequence[tuple[bytes, float]]
 
 
-def _alternatives(token: Mapping[str, Any]) -> dict[str, float]:
-    found = {str(one["token"]): _probability(one["logprob"]) for one in token.get("top_logprobs") or ()}
-    return {str(token["token"]): _probability(token["logprob"]), **found}
+def _bytes(token: Mapping[str, Any]) -> bytes:
+    told = token.get("bytes")
+    return bytes(told) if isinstance(told, list) else str(token["token"]).encode("utf-8", "surrogatepass")
+
+
+def _others(token: Mapping[str, Any]) -> list[tuple[bytes, float]]:
+    """Return the alternatives without the token itself, which is among them unless it was not one of the likeliest."""
+    found = [(_bytes(one), _probability(one["logprob"])) for one in token.get("top_logprobs") or ()]
+    text, own = _bytes(token), _probability(token["logprob"])
+    itself = next((one for one in found if one[0] == text and math.isclose(one[1], own, rel_tol=1e-3)), None)
+    if itself is not None:
+        found.remove(itself)
+    return found
 
 
 def _probability(logprob: object) -> float:
@@ -103,21 +124,25 @@ def _of_one(tokens: Sequence[_Token], labels: Labels) -> Confidence | None:
 
     A label is seldom one token: `m`, `me` and `medical` may all lead to the same one, and count for it together. What
     leads to several labels is shared among them. Tokens that leave open just what the reply's own left open are other
-    spellings of the same beginning, and tell nothing.
+    spellings of the same beginning, and tell nothing. Of an unfinished character without bytes nobody knows which label
+    it leads to, if more than one goes on with such a character.
     """
-    replies = {name: labels.reply([name]) for name in labels.names}
-    masses, open_to, sofar, path = dict.fromkeys(labels.names, 0.0), list(labels.names), "", 1.0
+    replies = {name: labels.reply([name]).encode() for name in labels.names}
+    masses, open_to, sofar, path, untold = dict.fromkeys(labels.names, 0.0), list(labels.names), b"", 1.0, 0.0
     for token in tokens:
-        if not sofar and not token.text.strip():
+        if not sofar and token.text and not token.text.strip():
             continue
-        still = _beginning(replies, open_to, sofar + token.text)
-        same = token.others[token.text]
-        for text, probability in token.others.items():
-            fitting = _beginning(replies, open_to, sofar + text) if text and text != token.text else []
-            if fitting == still:
+        still = _open(replies, open_to, sofar, token.text)
+        same = token.probability
+        for text, probability in token.others:
+            fitting = _open(replies, open_to, sofar, text)
+            if not text and len(fitting) > 1:
+                untold += path * probability
+            elif fitting == still:
                 same += probability
-            for name in fitting if fitting != still else ():
-                masses[name] += path * probability / len(fitting)
+            else:
+                for name in fitting:
+                    masses[name] += path * probability / len(fitting)
         open_to, sofar, path = still, sofar + token.text, path * same
         if len(open_to) < 2:
             break
@@ -125,19 +150,23 @@ def _of_one(tokens: Sequence[_Token], labels: Labels) -> Confidence | None:
         return None
     masses[open_to[0]] += path
     total = math.fsum(masses.values())
-    if total <= 0:
+    if total <= 0 or untold > MOST_UNTOLD * (total + untold):
         return None
     probabilities = {name: mass / total for name, mass in masses.items()}
     return Confidence("sequence", probabilities[open_to[0]], probabilities)
 
 
-def _beginning(replies: Mapping[str, str], names: Sequence[str], text: str) -> list[str]:
-    return [name for name in names if replies[name].startswith(text)]
+def _open(replies: Mapping[str, bytes], names: Sequence[str], sofar: bytes, text: bytes) -> list[str]:
+    """Return those of `names` whose replies may go on with a token. Without bytes it begins, or goes on with, a
+    character that is several."""
+    if text:
+        return [name for name in names if replies[name].startswith(sofar + text)]
+    return [name for name in names if replies[name][len(sofar) : len(sofar) + 1] >= b"\x80"]
 
 
 def _of_several(tokens: Sequence[_Token], labels: Labels) -> Confidence | None:
     """Read, where each label's `true` or `false` begins, how probable either was. The least sure one counts."""
-    text = "".join(token.text for token in tokens)
+    text = b"".join(token.text for token in tokens)
     probabilities: dict[str, float] = {}
     at, starts = 0, []
     for token in tokens:
@@ -148,8 +177,8 @@ def _of_several(tokens: Sequence[_Token], labels: Labels) -> Confidence | None:
         if here is None:
             return None
         before = text[starts[here] : place]
-        yes = _sum(tokens[here].others, before, "true")
-        no = _sum(tokens[here].others, before, "false")
+        could = [(tokens[here].text, tokens[here].probability), *tokens[here].others]
+        yes, no = _sum(could, before, b"true"), _sum(could, before, b"false")
         if yes + no <= 0:
             return None
         probabilities[name] = yes / (yes + no)
@@ -158,15 +187,15 @@ def _of_several(tokens: Sequence[_Token], labels: Labels) -> Confidence | None:
     return Confidence("sequence", min(max(p, 1 - p) for p in probabilities.values()), probabilities)
 
 
-def _values(text: str) -> list[int]:
-    return [found.start(1) for found in re.finditer(r'": (true|false)', text)]
+def _values(text: bytes) -> list[int]:
+    return [found.start(1) for found in re.finditer(rb'": (true|false)', text)]
 
 
-def _sum(others: Mapping[str, float], before: str, word: str) -> float:
+def _sum(others: Sequence[tuple[bytes, float]], before: bytes, word: bytes) -> float:
     """Add up what could have stood there and begins with `before` and then `word`, or a part of it."""
     return math.fsum(
         probability
-        for text, probability in others.items()
+        for text, probability in others
         if text.startswith(before)
         and (rest := text[len(before) :])
         and (word.startswith(rest) or rest.startswith(word))

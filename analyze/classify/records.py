@@ -5,7 +5,8 @@
      "usage", "gold"?, "index", and what a run must know (`runs.lines`): "id", "asked", "failed", "instance", ...}
 
 `status` is `ok`, `abstained` (a label was given, but not surely enough), or why there is none: `invalid`, `truncated`,
-`too_long`, `error`. A text without a label has `null` there, never a guess.
+`too_long`, `error`. A text without a label has `null` there, never a guess. `invalid` is also where a model wanted
+to say something else than any label (`letters`); then there are probabilities and their mass, but no confidence.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from analyze.classify.labels import Labels
+from analyze.classify.letters import Letters, NoOption, likeliest
 from analyze.classify.prompts import messages
 from analyze.classify.reading import Confidence, Label, confidence_of, label_in_text, label_of
 from analyze.inert import inert
@@ -84,22 +86,23 @@ class Maker:
         return None if own is None else str(own)
 
 
-def lines(labels: Labels, abstain_below: float | None = None) -> RecordLines:
-    """Return how records are written. `abstain_below`: a label that is less sure than this is not given."""
+def lines(labels: Labels, abstain_below: float | None = None, letters: Letters | None = None) -> RecordLines:
+    """Return how records are written. `abstain_below`: a label that is less sure than this is not given.
+
+    `letters`: what reads the label, where it is not the reply that says it.
+    """
 
     def fields(request: Request, outcome: Outcome) -> Mapping[str, Any]:
         text: Text = request.row
-        told = _answered(outcome, labels, abstain_below) if isinstance(outcome, Answer) else _failed(outcome)
+        told = _answered(outcome, labels, abstain_below, letters) if isinstance(outcome, Answer) else _failed(outcome)
         gold = {} if text.gold is None else {"gold": text.gold}
         return {"query": text.query, **told, **gold, "index": text.index}
 
     return RecordLines(FIRST, fields)
 
 
-def _answered(answer: Answer, labels: Labels, abstain_below: float | None) -> dict[str, Any]:
-    label, flags = _label(answer.text, labels)
-    choice = (answer.body.get("choices") or [{}])[0]
-    sure = confidence_of((choice.get("logprobs") or {}).get("content"), labels)
+def _answered(answer: Answer, labels: Labels, abstain_below: float | None, letters: Letters | None) -> dict[str, Any]:
+    label, flags, sure = _read(answer, labels) if letters is None else _read_letter(answer, letters)
     abstained = abstain_below is not None and sure is not None and sure.value < abstain_below
     return {
         "label": None if abstained else label,
@@ -113,13 +116,30 @@ def _answered(answer: Answer, labels: Labels, abstain_below: float | None) -> di
     }
 
 
+Read = tuple[Label | None, list[str], Confidence | None]
+"""A label, its flags, and how sure the model was."""
+
+
+def _read(answer: Answer, labels: Labels) -> Read:
+    choice = (answer.body.get("choices") or [{}])[0]
+    sure = confidence_of((choice.get("logprobs") or {}).get("content"), labels)
+    return *_label(answer.text, labels), sure
+
+
+def _read_letter(answer: Answer, letters: Letters) -> Read:
+    sure = letters.read(answer.body)
+    return likeliest(sure.probabilities), [], sure
+
+
 def _failed(failure: Failure) -> dict[str, Any]:
+    unwanted = failure if isinstance(failure, NoOption) else None
     return {
         "label": None,
         "raw_output": None if failure.kind == "invalid" else failure.raw,
-        "status": _STATUS.get(failure.kind, "error"),
+        "status": "invalid" if unwanted else _STATUS.get(failure.kind, "error"),
         "error": failure.message,
-        **_how_sure(None),
+        **_how_sure(unwanted.sure if unwanted else None),
+        "confidence": None,
         "flags": [],
         "finish_reason": None,
         "usage": None,
@@ -141,7 +161,7 @@ def _how_sure(sure: Confidence | None) -> dict[str, Any]:
         "confidence": round(sure.value, 6),
         "confidence_kind": sure.kind,
         "probabilities": rounded,
-        "label_mass": sure.mass,
+        "label_mass": None if sure.mass is None else round(sure.mass, 6),
     }
 
 
@@ -158,8 +178,8 @@ def _usage(answer: Answer) -> dict[str, Any]:
 class Asking:
     """Goes around an asking (`runs.replies.Around`): what cannot be asked about is not, and what has no label fails."""
 
-    def __init__(self, labels: Labels) -> None:
-        self.labels = labels
+    def __init__(self, labels: Labels, letters: Letters | None = None) -> None:
+        self.labels, self.letters = labels, letters
         self._unguarded: tuple[Collection[str], str | None] = (), None
 
     def refuse(self, tokens: Collection[str], model: str | None) -> None:
@@ -176,6 +196,8 @@ class Asking:
             text: Text = request.row
             if (problem := self._problem(text)) is not None:
                 return Failure(request.id, request.asked, "invalid", problem, raw=text.query)
+            if self.letters is not None:
+                return await self.letters(ask)(request)
             outcome = await ask(request)
             if isinstance(outcome, Failure) or "structured_outputs" in request.body:
                 return outcome  # a constraint is checked behind this

@@ -24,8 +24,11 @@ EXAMPLES = 3  # of each kind of failure
 
 @dataclass(slots=True)
 class Results:
-    """Counts over records. `labels` has None for rows without one; with several labels a row, () for rows that have
-    none of them."""
+    """Counts over records.
+
+    `labels` may begin with all there are, at 0. It has None for rows without one; with several labels a row, () for
+    rows that have none of them.
+    """
 
     labels: Counter[str | tuple[()] | None] = field(default_factory=Counter)
     statuses: Counter[str] = field(default_factory=Counter)
@@ -33,6 +36,8 @@ class Results:
     confidences: list[int] = field(default_factory=lambda: [0] * CONFIDENCE_BINS)
     failures: dict[str, list[Record]] = field(default_factory=dict)  # the first of each kind
     failed: Counter[str] = field(default_factory=Counter)
+    masses: int = 0  # records that tell how probable the labels were together
+    mass: float = 0.0  # all of these added up
     rows: int = 0
     prompt_tokens: int = 0
     cached_tokens: int = 0
@@ -47,6 +52,9 @@ class Results:
         self.flags.update(record.get("flags") or ())
         if (confidence := record.get("confidence")) is not None:
             self.confidences[min(int(confidence * CONFIDENCE_BINS), CONFIDENCE_BINS - 1)] += 1
+        if (mass := record.get("label_mass")) is not None:
+            self.masses += 1
+            self.mass += mass
         if (kind := record.get("failed")) is not None:
             self.failed[kind] += 1
             examples = self.failures.setdefault(kind, [])
@@ -65,6 +73,10 @@ class Results:
     @property
     def cached_share(self) -> float | None:
         return self.cached_tokens / self.told_cached_of if self.told_cached_of else None
+
+    @property
+    def mean_mass(self) -> float | None:
+        return self.mass / self.masses if self.masses else None
 
     @property
     def labelled(self) -> int:

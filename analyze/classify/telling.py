@@ -12,12 +12,13 @@ from analyze.classify.results import Results
 from analyze.console import printable
 from analyze.lang import Lang
 from analyze.runs.amounts import columns, width
-from analyze.stats.classification import Average, Scores, SetScores
+from analyze.stats.classification import Average, DecisionScore, LabelScore, Scores, SetScores
 from analyze.stats.intervals import Estimate
 
 NONE = "n/a"
 MOST_CLASSES = 10  # a confusion matrix of more does not fit on a console
 MOST_NAMED = 10
+MOST_NEVER = 20  # among more labels, those that no text has are not listed
 LONGEST_LABEL = 32  # columns of a terminal
 LONGEST_HEAD = 14
 
@@ -55,7 +56,7 @@ TEXTS: dict[Lang, dict[str, str]] = {
         "none": "（无标签）",
         "no_labels": "（不属于任何标签）",
         "other": "（其他标签）",
-        "cached": "来自前缀缓存的提示 token: {share:.0%}",
+        "cached": "来自前缀缓存的提示词元: {share:.0%}",
         "held": "对照 {field!r} 中的真实标签，共 {rows:,} 行:",
         "no_gold": "没有任何一行在 {field!r} 中带有真实标签: 请用 --gold 指明所在字段",
         "without": "  没有真实标签的行，未计入统计: {count:,}",
@@ -90,6 +91,7 @@ def label_lines(results: Results, lang: Lang) -> list[str]:
     said = [
         told("count", lang, label=label if isinstance(label, str) else names[label], count=count, share=count / total)
         for label, count in results.labels.most_common()
+        if count or len(results.labels) <= MOST_NEVER
     ]
     cached = results.cached_share
     return [texts["counts"], *said, *([told("cached", lang, share=cached)] if cached is not None else [])]
@@ -99,7 +101,7 @@ def gold_lines(found: Evaluation, labels: Labels, field: str, lang: Lang) -> lis
     """Return what gold says of the labels."""
     if not found.rows:
         return [told("no_gold", lang, field=field)]
-    scores, texts = found.scores, TEXTS[lang]
+    scores = found.scores
     lines = [told("held", lang, field=field, rows=found.rows)]
     if isinstance(scores, Scores):
         accuracy = interval(scores.accuracy, lang)
@@ -117,25 +119,31 @@ def gold_lines(found: Evaluation, labels: Labels, field: str, lang: Lang) -> lis
     stated = found.calibration
     if stated.n:
         lines.append(told("calibration", lang, ece=number(stated.ece), brier=number(stated.brier), n=stated.n))
-    lines += _indented(columns([texts["head"].split("|"), *_label_rows(scores, lang)]))
+    lines += _indented(columns(_label_table(scores, lang)))
     if isinstance(scores, Scores):
         lines += _confusion(scores, labels, lang)
     return lines
 
 
-def _label_rows(scores: Scores | SetScores, lang: Lang) -> list[list[str]]:
+def _label_table(scores: Scores | SetScores, lang: Lang) -> list[list[str]]:
+    texts = TEXTS[lang]
     rows = [
-        [_short(it.label), *map(percent, (it.precision, it.recall, it.f1)), f"{it.support:,}", f"{it.predicted:,}"]
+        [_short(it.label), *_shares(it), f"{it.support:,}", f"{it.predicted:,}", *_beyond_chance(it)]
         for it in scores.labels
     ]
-    averages: list[tuple[str, Average]] = [
-        ("macro", scores.macro),
-        ("weighted", scores.weighted),
-        ("micro", scores.micro),
-    ]
-    for name, it in averages:
-        rows.append([TEXTS[lang][name], *map(percent, (it.precision, it.recall, it.f1)), "", ""])
-    return rows
+    macro = ["", "", *_beyond_chance(scores)] if isinstance(scores, SetScores) else []
+    rows.append([texts["macro"], *_shares(scores.macro), *macro])
+    rows += [[texts[name], *_shares(it)] for name, it in (("weighted", scores.weighted), ("micro", scores.micro))]
+    head = [*texts["head"].split("|"), *(("κ", "MCC") if macro else ())]
+    return [head, *([*row, *[""] * (len(head) - len(row))] for row in rows)]
+
+
+def _shares(it: LabelScore | Average) -> list[str]:
+    return [percent(it.precision), percent(it.recall), percent(it.f1)]
+
+
+def _beyond_chance(it: LabelScore | SetScores) -> list[str]:
+    return [number(it.kappa), number(it.mcc)] if isinstance(it, DecisionScore | SetScores) else []
 
 
 def confusion_rows(scores: Scores, names: Sequence[str]) -> list[tuple[str | None, list[int]]]:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from analyze.report.style import SMALL_PX, WIDE_PX
 from analyze.report.svg import Anchor, Dot, Drawing, Line, Rect, Shape, Text, fit, text_width
 
-_LABEL_PX = 172  # left column of a wide chart: 22 Latin or 12 Han characters
-_VALUE_PX = 132  # right column: "0.62 (0.55–0.70)"
+# Left column of a wide chart: 20 Latin or 11 Han characters; as many as 35 or 19 where a label is so long.
+_LABEL_PX, _MOST_LABEL_PX = 172, 280
+_VALUE_PX = 132  # right column: "0.62 (0.55–0.70)", or wider
 _PAD = 10
+_GAP = 24  # between a label and the marks
 _NO_DIFFERENCE = 0.5
 
 
@@ -24,7 +27,7 @@ class Bar:
 
     label: str
     counts: Sequence[tuple[str, int]]
-    value: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,26 @@ class Pull:
     text: str
 
 
+class _Row(Protocol):
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def text(self) -> str: ...
+
+
+def _left(width: int, rows: Sequence[_Row]) -> float:
+    """Return where the marks begin."""
+    longest = max((text_width(row.label) for row in rows), default=0.0)
+    return min(max(_LABEL_PX, longest + _GAP), _MOST_LABEL_PX) if width >= WIDE_PX else _PAD
+
+
+def _right(width: int, rows: Sequence[_Row]) -> float:
+    """Return where the marks end."""
+    longest = max((text_width(row.text, SMALL_PX) for row in rows), default=0.0)
+    return width - (min(max(_VALUE_PX, longest + _GAP), _MOST_LABEL_PX) if width >= WIDE_PX else _PAD)
+
+
 @dataclass(frozen=True, slots=True)
 class _Frame:
     """Where things stand: the band of marks from `left` to `right`, rows of `row` px below `top`."""
@@ -104,10 +127,9 @@ class _Frame:
     top: int
 
     @classmethod
-    def of(cls, width: int, top: int) -> _Frame:
+    def of(cls, width: int, top: int, rows: Sequence[_Row]) -> _Frame:
         wide = width >= WIDE_PX
-        left, right = (_LABEL_PX, width - _VALUE_PX) if wide else (_PAD, width - _PAD)
-        return cls(width, wide, left, right, 32 if wide else 50, top)
+        return cls(width, wide, _left(width, rows), _right(width, rows), 32 if wide else 50, top)
 
     def middle(self, index: int) -> float:
         """Return the y of the middle of a row's marks."""
@@ -123,7 +145,7 @@ class _Frame:
         """Yield a row's label and its value: beside the marks where there is room, above them where there is none."""
         if self.wide:
             y = self.middle(index) + 4.5
-            yield Text(0, y, fit(label, _LABEL_PX - 24))
+            yield Text(0, y, fit(label, self.left - _GAP))
         else:
             y = self.middle(index) - 16
             yield Text(self.left, y, fit(label, self.right - self.left - text_width(value, SMALL_PX) - 14))
@@ -134,8 +156,8 @@ def stacked_bars(
     rows: Sequence[Bar], *, legend: Sequence[tuple[str, str]], label: str, width: int = WIDE_PX
 ) -> Drawing:
     """Draw counts as shares of a full bar each, with a line at the half. `legend` names the inks, in order."""
-    key = _legend(legend, width)
-    frame = _Frame.of(width, key.height + 18)
+    key = _legend(legend, _left(width, rows), width)
+    frame = _Frame.of(width, key.height + 18, rows)
     half = frame.x(0.5)
     shapes: list[Shape] = [
         *key.shapes,
@@ -143,7 +165,7 @@ def stacked_bars(
         Line(half, frame.top - 6, half, frame.bottom(len(rows)), "text", 1.0, dashed=True),
     ]
     for index, row in enumerate(rows):
-        shapes += frame.names(index, row.label, row.value)
+        shapes += frame.names(index, row.label, row.text)
         shapes += _segments(row.counts, frame, frame.middle(index))
     return Drawing(width, round(frame.bottom(len(rows)) + 6), tuple(shapes), label)
 
@@ -181,7 +203,7 @@ def dots(
 
     The scale is never cut: a difference looks as large as it is.
     """
-    frame = _Frame.of(width, 30)
+    frame = _Frame.of(width, 30, rows)
     bottom = frame.bottom(len(rows))
     shapes: list[Shape] = [*_scale((0, 0.25, 0.5, 0.75, 1), frame, bottom, ticks)]
     line = frame.x(_NO_DIFFERENCE)
@@ -209,7 +231,7 @@ def gauges(rows: Sequence[Gauge], *, good: str, label: str, width: int = WIDE_PX
 
     `good` names that band. A dot is hollow where it is not sure on which side of the band's edge it lies.
     """
-    frame = _Frame.of(width, 30)
+    frame = _Frame.of(width, 30, rows)
     bottom = frame.bottom(len(rows))
     shapes: list[Shape] = [
         Rect(frame.left, 3, 16, 12, "tie_true"),
@@ -232,7 +254,7 @@ def pulls(rows: Sequence[Pull], *, names: tuple[str, str], label: str, width: in
 
     `names` says what either dot is.
     """
-    frame = _Frame.of(width, 52)
+    frame = _Frame.of(width, 52, rows)
     bottom = frame.bottom(len(rows))
     shapes: list[Shape] = [*_scale((0, 0.25, 0.5, 0.75, 1), frame, bottom, "{:.0%}".format)]
     for y, name, hollow in ((10.0, names[0], False), (30.0, names[1], True)):
@@ -264,7 +286,7 @@ def _span(low: float, high: float, y: float, ink: str) -> Iterable[Shape]:
 
 def twins(rows: Sequence[Twin], *, names: tuple[str, str], label: str, width: int = WIDE_PX) -> Drawing:
     """Draw two shares per row, joined: the target's filled in orange, the rivals' hollow in blue."""
-    frame = _Frame.of(width, 34)
+    frame = _Frame.of(width, 34, rows)
     bottom = frame.bottom(len(rows))
     top_share = max((max(row.target, row.rival) for row in rows), default=0.0)
     ticks = _ticks(top_share)
@@ -307,15 +329,14 @@ class _Legend:
     height: int
 
 
-def _legend(entries: Sequence[tuple[str, str]], width: int) -> _Legend:
-    """Lay the names of inks in as many lines as `width` needs."""
-    left = _LABEL_PX if width >= WIDE_PX else _PAD
-    x, y = float(left), 0
+def _legend(entries: Sequence[tuple[str, str]], left: float, width: int) -> _Legend:
+    """Lay the names of inks from `left` on in as many lines as `width` needs."""
+    x, y = left, 0
     shapes: list[Shape] = []
     for ink, name in entries:
         wide = 18 + text_width(name, SMALL_PX)
         if x > left and x + wide > width - _PAD:
-            x, y = float(left), y + 20
+            x, y = left, y + 20
         open_ = ink == "unscored"
         shapes.append(Rect(x, y + 3, 12, 12, "paper" if open_ else ink, "axis" if open_ else None))
         shapes.append(Text(x + 18, y + 13.5, name, "muted", SMALL_PX))

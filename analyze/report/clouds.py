@@ -157,7 +157,7 @@ def _engine(font: str, words: dict[str, Word]) -> WordCloud:
         width=_WIDTH,
         height=min(_MOST_HEIGHT, _LEAST_HEIGHT + _HEIGHT_PER_WORD * len(words)),
         scale=_SCALE,
-        margin=6,
+        margin=18,  # half of it on every side; with less, two words on one line read as one
         prefer_horizontal=1.0,  # turned words are read by nobody
         relative_scaling=0.5,
         min_font_size=_SMALLEST_PX,

@@ -279,6 +279,7 @@ def _chart(rows: Sequence[tuple[str, Change]], label: str, t: Texts) -> Markup |
             _place(change.change.low),
             _place(change.change.high),
             f"{signed(change.change.value)} ({signed_span(change.change)})",
+            {"better": 1, "worse": -1}.get(change.side, 0),
         )
         for name, change in rows
         if change.change.value is not None

@@ -5,7 +5,7 @@ Knows records and statistics; no markup and no file. Pages, Markdown and noteboo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -188,8 +188,11 @@ def _author_facts(author: str, is_target: bool, solutions: list[Record]) -> Auth
     looked = [fact for fact in facts if fact.get("language") == "python" and fact.get("syntax_ok")]
     tested = [solution["passed"] for solution in solutions if solution.get("passed") is not None]
 
-    def average(of: Sequence[Record], number: Callable[[Record], float | None]) -> float | None:
-        return mean([value for fact in of if (value := number(fact)) is not None])
+    def average(name: str) -> float | None:
+        return mean([value for fact in facts if (value := fact.get(name)) is not None])
+
+    def found(name: str) -> float | None:
+        return mean([len(fact.get(name, ())) for fact in looked])
 
     complexities = [fact["max_complexity"] for fact in facts if fact.get("max_complexity") is not None]
     return AuthorFacts(
@@ -198,12 +201,12 @@ def _author_facts(author: str, is_target: bool, solutions: list[Record]) -> Auth
         solutions=len(solutions),
         passed=sum(tested),
         tested=len(tested),
-        code_lines=average(facts, lambda fact: fact.get("code_lines")),
-        complexity=average(facts, lambda fact: fact.get("mean_complexity")),
+        code_lines=average("code_lines"),
+        complexity=average("mean_complexity"),
         max_complexity=max(complexities, default=None),
-        lint=average(looked, lambda fact: len(fact.get("lint", ()))),
-        security=average(looked, lambda fact: len(fact.get("security", ()))),
-        duplicated=average(facts, lambda fact: fact.get("duplicated_lines")),
+        lint=found("lint"),
+        security=found("security"),
+        duplicated=average("duplicated_lines"),
     )
 
 

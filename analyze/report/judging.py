@@ -209,7 +209,8 @@ def flags(run: Record, summary: Summary, t: Texts) -> list[Flag]:
     if summary.pairs and not summary.is_sufficient:
         found.append(Flag("bad", t["flag_insufficient"]))
     if summary.overall.win_rate.n and summary.overall.is_small:
-        found.append(Flag("unknown", t["flag_few"].format(n=summary.overall.clusters)))
+        few = "flag_few" if summary.overall.clusters == summary.tasks else "flag_few_groups"
+        found.append(Flag("unknown", t[few].format(n=summary.overall.clusters, all=summary.tasks)))
     return found
 
 

@@ -64,7 +64,7 @@ def _sections(material: Material) -> Iterable[Sequence[str]]:
     yield table(("", ""), [(markdown(name), code_span(text)) for name, text in run_rows(run, t)])
     if run.get("instances"):
         rows = [(code_span(url), *shares) for url, *shares in instance_rows(run)]
-        yield table((t["h_instance"], t["h_answers"], t["h_share"], t["h_busy"]), rows)
+        yield table((t["h_instance"], t["h_answers"], t["h_share"], t["run_seconds"], t["h_idle"]), rows)
     failed, rejects = len(material.recorded.failed), len(material.recorded.rejects)
     yield [f"{t['failures_caption']}: {failed} · {t['rejects_caption']}: {rejects}"]
     files = " · ".join(f"[{name}]({name})" for name in ("report.html", "tables.xlsx", "summary.csv"))
@@ -123,6 +123,8 @@ def _second(view: SecondView, t: Mapping[str, str]) -> Iterable[Sequence[str]]:
         (t["second_agreement"], t["check_value"], t["h_interval"], t["h_n"]),
         [(line.measure, line.value, line.interval or NONE, line.n) for line in view.lines],
     )
+    if view.few:
+        yield [f"**{view.few}**"]
     if view.differ:
         yield [view.differ]
     rest = [f"- {t['and_more'].format(n=view.rest)}"] if view.rest else []

@@ -6,70 +6,46 @@ Knows which parts there are; draws and writes none of them itself.
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analyze.lang import LANGS, Lang
+from analyze.report.beside import at_work, is_large
 from analyze.report.clouds import Cloud, lay_out
 from analyze.report.figures import Figure, figures
-from analyze.report.findings import subject
+from analyze.report.findings import AuthorFacts, subject
 from analyze.report.fonts import find_font
 from analyze.report.judging import check_state, is_measured
-from analyze.report.prose import KINDS, SIDES, Kind, Phrase, Prose, Side
-from analyze.report.reading import Recorded, read_run
+from analyze.report.reading import Recorded, read_manifest, read_run
 from analyze.report.svg import Drawing, Text, titled
 from analyze.report.texts import TEXTS
-from analyze.report.words import Word, words_of
+from analyze.report.wording import Listener, Wording
 
 if TYPE_CHECKING:
     from analyze.stats.summary import Summary
 
 
-# Of each list of strengths or weaknesses.
-MOST_PHRASES = 8
-
-
 @dataclass(frozen=True, slots=True)
-class Material:
-    """`clouds` holds None for a language whose cloud has no words, or no font that could draw them."""
+class Numbers:
+    """The numbers that the judge's verdicts come to: all that charts show."""
 
     recorded: Recorded
     lang: Lang
     summary: Summary
     figures: list[Figure]
-    words: Mapping[Lang, list[Word]]
-    phrases: Mapping[tuple[Kind, Side], list[Phrase]]
-    clouds: Mapping[Lang, Cloud | None]
     font_path: str | None
 
     @classmethod
-    def of(cls, run_dir: Path, lang: Lang, font_path: str | None) -> Material:
-        """Read a run and compute all that its report shows. Raises InputError, and UsageError for a bad font."""
+    def of(cls, recorded: Recorded, lang: Lang, font_path: str | None) -> Numbers:
+        """Work out the numbers of a run."""
         from analyze.stats.summary import summarise
 
-        with _no_cycles():
-            prose = Prose()
-            recorded = read_run(run_dir, prose.hear)
-            phrases = {(kind, side): prose.phrases(kind, side, MOST_PHRASES) for kind in KINDS for side in SIDES}
-            said = prose.words
-            del prose
-            summary = summarise(recorded.tasks)
-        # Without a model the free text is sentences of this program's own: their words say nothing about the code.
-        measured = is_measured(recorded.run)
-        words = {each: words_of(summary.issues, {} if measured else said[each], each) for each in LANGS}
-        return cls(
-            recorded=recorded,
-            lang=lang,
-            summary=summary,
-            figures=figures(summary, lang, measured=measured),
-            words=words,
-            phrases=phrases,
-            clouds={each: lay_out(words[each], font_path) for each in LANGS},
-            font_path=font_path,
-        )
+        summary = summarise(recorded.tasks)
+        figured = figures(summary, lang, measured=is_measured(recorded.run))
+        return cls(recorded, lang, summary, figured, font_path)
 
     def chart_alone(self, figure: Figure) -> Drawing:
         """Return a chart to stand alone: it says who was compared, and what is to be known before believing it."""
@@ -84,17 +60,30 @@ class Material:
         state = check_state(self.summary, measured=is_measured(run))
         return "" if state == "ok" else t[{"none": "measured", "bad": "unqualified"}.get(state, "unproven") + "_title"]
 
-    def png(self, drawing: Drawing) -> bytes | None:
-        """Return a drawing as PNG, or None where no font has the characters of its texts."""
-        from analyze.report.png import png
-
+    def font_of(self, drawing: Drawing) -> str | None:
+        """Return the font file that has the characters of a drawing's texts, or None where there is none."""
         texts = "".join(shape.text for shape in drawing.shapes if isinstance(shape, Text))
-        font = find_font(texts, self.font_path)
-        return None if font is None else png(drawing, font)
+        return find_font(texts, self.font_path)
 
     @property
     def font_cure(self) -> str:
         return "{font_none} {font_cure}".format_map(TEXTS[self.lang])
+
+
+@dataclass(frozen=True, slots=True)
+class Material(Numbers):
+    """All that a report shows. `clouds` holds None for a language without words, or no font that could draw them."""
+
+    authors: list[AuthorFacts]
+    wording: Wording
+    clouds: Mapping[Lang, Cloud | None]
+
+    @classmethod
+    def with_others(cls, numbers: Numbers, authors: list[AuthorFacts], wording: Wording) -> Material:
+        """Lay out the clouds, and put all together. Raises UsageError for a bad font."""
+        known = {field.name: getattr(numbers, field.name) for field in fields(Numbers)}
+        clouds = {lang: lay_out(wording.words[lang], numbers.font_path) for lang in LANGS}
+        return cls(**known, authors=authors, wording=wording, clouds=clouds)
 
     @property
     def cloud_label(self) -> str:
@@ -103,7 +92,7 @@ class Material:
     def cloud_note(self, lang: Lang) -> str | None:
         """Return what must be said about a cloud: why it is not there, or that another font drew it."""
         t, cloud = TEXTS[self.lang], self.clouds[lang]
-        if not self.words[lang]:
+        if not self.wording.words[lang]:
             return t["cloud_empty"]
         if cloud is None:
             return self.font_cure
@@ -113,12 +102,24 @@ class Material:
 
 
 @contextmanager
-def _no_cycles() -> Iterator[None]:
-    """Let nobody look for cycles meanwhile: records are none, and looking through them takes as long as reading."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
+def begun(run_dir: Path) -> Iterator[tuple[Recorded, Callable[[], Wording]]]:
+    """Read a run. Give its records, and what returns the wording, which another process reads of a large run.
+
+    Raises InputError.
+    """
+    _import_clouds()
+    measured = is_measured(read_manifest(run_dir))
+    with at_work(Listener, run_dir, measured, beside=is_large(run_dir)) as listener:
+        listener.finish()
+        yield read_run(run_dir), listener.result
+
+
+def _import_clouds() -> None:
+    """Import what lays out the clouds, before there is any record, and clear up after it.
+
+    It imports matplotlib, whose parser leaves exceptions in cycles. Their frames would hold all of our callers'
+    variables, and so 0.5 GB of records, until somebody looks for cycles.
+    """
+    import wordcloud  # type: ignore[import-untyped]  # noqa: F401  # ships no types
+
+    gc.collect(1)

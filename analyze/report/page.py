@@ -24,7 +24,6 @@ from analyze.report.findings import (
     contradictions,
     corrected_text,
     fact_contradictions,
-    facts_per_author,
     halo_text,
     subject,
     target_name,
@@ -133,7 +132,8 @@ def _dimension_parts(material: Material, t: Mapping[str, str]) -> Parts:
             for index, first in enumerate(names)
         ],
         "halo": halo_text(summary, labels, t),
-        "corrected": corrected_text(summary, t),
+        # Measured facts know of recorded tests: there is no error to correct.
+        "corrected": None if is_measured(material.recorded.run) else corrected_text(summary, t),
     }
 
 
@@ -141,7 +141,7 @@ def _fact_parts(material: Material) -> Parts:
     tasks, summary, labels = material.recorded.tasks, material.summary, DIMENSION_LABELS[material.lang]
     against = fact_contradictions(tasks)
     return {
-        "authors": facts_per_author(tasks),
+        "authors": material.authors,
         "win_rates": {rival.author: rival.win_rate for rival in summary.rivals},
         "contradictions": contradictions(tasks),
         "against_facts": [
@@ -155,7 +155,9 @@ def _fact_parts(material: Material) -> Parts:
 
 def _word_parts(material: Material, t: Mapping[str, str]) -> Parts:
     lists = [
-        {"title": t[f"{kind}_{side}"], "phrases": material.phrases[kind, side]} for side in SIDES for kind in KINDS
+        {"title": t[f"{kind}_{side}"], "phrases": material.wording.phrases[kind, side]}
+        for side in SIDES
+        for kind in KINDS
     ]
     # The reader's own language first.
     langs = sorted(LANGS, key=lambda lang: lang != material.lang)
@@ -171,8 +173,8 @@ def _cloud(material: Material, lang: Lang, t: Mapping[str, str]) -> Parts:
     from markupsafe import Markup
 
     cloud = material.clouds[lang]
-    tags = [word for word in material.words[lang] if word.is_tag][: MOST_WORDS // 2]
-    free = [word for word in material.words[lang] if not word.is_tag][: MOST_WORDS - len(tags)]
+    tags = [word for word in material.wording.words[lang] if word.is_tag][: MOST_WORDS // 2]
+    free = [word for word in material.wording.words[lang] if not word.is_tag][: MOST_WORDS - len(tags)]
     return {
         "lang": TEXTS[lang]["html_lang"],
         "title": t[f"cloud_{lang}"],

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any
 
+from analyze.report.beside import Worker
 from analyze.report.fonts import covered
 from analyze.report.style import INKS
 from analyze.report.svg import Dot, Drawing, Line, Rect, Shape, Text
@@ -18,6 +19,23 @@ if TYPE_CHECKING:
 # 144 dots an inch at 72 px an inch: twice the natural size, sharp on today's screens.
 _DPI = 144
 _ANCHORS = {"start": "left", "middle": "center", "end": "right"}
+
+
+class Pngs(Worker[list[bytes]]):
+    """A worker that draws, each with a font file, one PNG after the other: see `beside`."""
+
+    def __init__(self) -> None:
+        # Now: in a process of its own there is nothing else to do until the first drawing comes.
+        import matplotlib.backends.backend_agg
+        import matplotlib.figure  # noqa: F401
+
+        self._drawn: list[bytes] = []
+
+    def take(self, said: tuple[Drawing, str]) -> None:
+        self._drawn.append(png(*said))
+
+    def result(self) -> list[bytes]:
+        return self._drawn
 
 
 def png(drawing: Drawing, font: str) -> bytes:

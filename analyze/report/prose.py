@@ -1,4 +1,4 @@
-"""What the judge wrote, counted a task at a time as it is read: words and phrases. Keeps what is counted, not the text.
+"""What the judge wrote, counted a task at a time as it is read: words, phrases, issues. Keeps no text.
 
 The judge's own sentences are most of a run; nothing but counts of them is shown beyond the tasks that a page opens.
 """
@@ -6,22 +6,28 @@ The judge's own sentences are most of a run; nothing but counts of them is shown
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from heapq import nsmallest
+from itertools import chain
 from typing import Literal
 
 from analyze.lang import LANGS, Lang
 from analyze.report.reading import Record
-from analyze.report.safe import cut
-from analyze.report.words import is_chinese, judged, tokens
+from analyze.report.safe import name, visible
+from analyze.report.words import by_lang, judged, tokens
+from analyze.stats.issues import IssueCounter
 
 Side = Literal["target", "rival"]
 Kind = Literal["strengths", "weaknesses"]
 PHRASE_CHARS = 300
 
+MOST_PHRASES = 8
+"""Of each list of strengths or weaknesses."""
+
 SIDES: tuple[Side, ...] = ("target", "rival")
 KINDS: tuple[Kind, ...] = ("strengths", "weaknesses")
+_LISTS = tuple((kind, side) for kind in KINDS for side in SIDES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,53 +40,60 @@ class Phrase:
 
 
 class Prose:
-    """Counts what it hears. The order in which tasks come changes nothing."""
+    """Counts what it hears: in how many comparisons each word and issue was. In whatever order tasks come.
+
+    Tasks are heard as they were written (`foreign_tasks`): a word has letters alone, and phrases are made visible.
+    """
 
     def __init__(self) -> None:
         self.words: dict[Lang, Counter[str]] = {lang: Counter() for lang in LANGS}
-        self._phrases = {(kind, side): _Phrases() for kind in KINDS for side in SIDES}
+        self.issues = IssueCounter()
+        self._phrases = {of: _Phrases() for of in _LISTS}
 
     def hear(self, task: Record) -> None:
         for _, rival in judged((task,)):
-            texts: dict[Lang, list[str]] = {lang: [] for lang in LANGS}
-            for text in _free_texts(rival):
-                texts["zh" if is_chinese(text) else "en"].append(text)
-            for lang, own in texts.items():
+            lists: list[Sequence[str]] = [(rival.get(kind) or {}).get(side, ()) for kind, side in _LISTS]
+            reasons = [reason for cell in rival.get("cells", ()) if (reason := cell.get("reason"))]
+            for lang, own in by_lang([*chain.from_iterable(lists), *reasons]).items():
                 self.words[lang].update(tokens(own, lang))
-            for (kind, side), phrases in self._phrases.items():
-                phrases.hear((rival.get(kind) or {}).get(side, ()), task["task_id"])
+            for heard, phrases in zip(self._phrases.values(), lists, strict=True):
+                heard.hear(phrases, task["task_id"])
+            self.issues.add(rival.get("issues") or {})
 
-    def phrases(self, kind: Kind, side: Side, most: int) -> list[Phrase]:
-        """Return the most frequent phrases; equal but for case and space is the same."""
-        return self._phrases[kind, side].most_frequent(most)
+    def phrases(self) -> dict[tuple[Kind, Side], list[Phrase]]:
+        """Return the most frequent phrases of each list; equal but for case and space is the same."""
+        return {of: phrases.most_frequent(MOST_PHRASES) for of, phrases in self._phrases.items()}
 
 
 class _Phrases:
     """Phrases by their text in lower case, and of each the first task by id that has it, with its own writing."""
 
     def __init__(self) -> None:
-        self._first: dict[str, tuple[str, str]] = {}
+        self._first: dict[str, str] = {}
+        self._written: dict[str, str] = {}  # where it is another than the text itself
         self._again: Counter[str] = Counter()  # most phrases are of one comparison alone
 
     def hear(self, phrases: Iterable[str], task_id: str) -> None:
         """Count the phrases of one comparison, each once."""
-        for key, phrase in {" ".join(phrase.split()).lower(): phrase for phrase in phrases if phrase.strip()}.items():
-            if key not in self._first:
-                self._first[key] = (task_id, phrase)
-            else:
+        for key, phrase in {" ".join(phrase.split()).lower(): phrase for phrase in phrases}.items():
+            first = self._first.get(key)
+            if first is not None:
                 self._again[key] += 1
-                if task_id < self._first[key][0]:
-                    self._first[key] = (task_id, phrase)
+            if first is None or task_id < first:
+                self._first[key] = task_id
+                if key != phrase:
+                    self._written[key] = phrase
+                else:
+                    self._written.pop(key, None)
 
     def most_frequent(self, most: int) -> list[Phrase]:
-        ranked = nsmallest(most, self._first, key=lambda key: (-self._again[key], key))
-        return [
-            Phrase(cut(self._first[key][1], PHRASE_CHARS), 1 + self._again[key], self._first[key][0]) for key in ranked
-        ]
+        self._first.pop("", None)
+        self._again.pop("", None)
+        # Where there are enough that were heard again, those are it: 800,000 phrases of 100,000 judgements were not.
+        candidates = self._again if len(self._again) >= most else self._first
+        ranked = nsmallest(most, candidates, key=lambda key: (-self._again[key], key))
+        return [self._phrase(key) for key in ranked]
 
-
-def _free_texts(rival: Record) -> Iterator[str]:
-    for kind in KINDS:
-        for side in SIDES:
-            yield from (rival.get(kind) or {}).get(side, ())
-    yield from (cell.get("reason") or "" for cell in rival.get("cells", ()))
+    def _phrase(self, key: str) -> Phrase:
+        text = visible(self._written.get(key, key), PHRASE_CHARS)
+        return Phrase(text, 1 + self._again[key], name(self._first[key]))

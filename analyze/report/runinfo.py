@@ -16,7 +16,8 @@ def run_rows(run: Record, t: Texts) -> Iterator[tuple[str, str]]:
     source = run.get("input") or {}
     engine = str(run.get("engine") or NONE)
     yield t["run_engine"], t.get(f"engine_{engine}", engine)
-    yield t["run_model"], _text(run.get("model"))
+    if engine != "measured":
+        yield t["run_model"], _text(run.get("model"))
     if run.get("second_model"):
         yield t["run_second_model"], _text(run["second_model"])
     yield t["run_input"], _text(source.get("path"))
@@ -25,7 +26,8 @@ def run_rows(run: Record, t: Texts) -> Iterator[tuple[str, str]]:
     yield t["run_finished"], _text(run.get("finished"))
     yield t["run_seconds"], tenths(run.get("seconds"))
     yield t["run_cells"], _counts(run.get("counts") or {}, t)
-    yield t["run_tokens"], _tokens(run.get("usage") or {}, t)
+    if engine != "measured":
+        yield t["run_tokens"], _tokens(run.get("usage") or {}, t)
     versions = run.get("versions") or {}
     yield t["run_versions"], t["list_joint"].join(f"{name} {version}" for name, version in versions.items()) or NONE
 
@@ -40,15 +42,17 @@ def _tokens(usage: Record, t: Texts) -> str:
     return t["run_tokens_text"].format(prompt=read, completion=written)
 
 
-def instance_rows(run: Record) -> list[tuple[str, str, str, str]]:
-    """Return per server its address, answers, share of all answers, and share of the run's time that it was busy.
+def instance_rows(run: Record) -> list[tuple[str, ...]]:
+    """Return per server its address, answers, share of all answers, seconds, and the share of them that it was idle.
+
+    The seconds are from the run's first request to its last reply; it was idle while it had nothing in flight.
 
     A second judge's servers come last; their shares and time are of its answers.
     """
     return [*_instance_rows(run), *_instance_rows(run.get("second_judge") or {})]
 
 
-def _instance_rows(run: Record) -> list[tuple[str, str, str, str]]:
+def _instance_rows(run: Record) -> list[tuple[str, ...]]:
     instances = run.get("instances") or []
     answers = sum(instance.get("answers") or 0 for instance in instances)
     return [
@@ -56,15 +60,16 @@ def _instance_rows(run: Record) -> list[tuple[str, str, str, str]]:
             _text(instance.get("url")),
             whole(instance.get("answers")),
             percent((instance.get("answers") or 0) / answers if answers else None),
-            percent(_busy(instance)),
+            tenths(instance.get("seconds")),
+            percent(_idle(instance)),
         )
         for instance in instances
     ]
 
 
-def _busy(instance: Record) -> float | None:
+def _idle(instance: Record) -> float | None:
     seconds, idle_s = instance.get("seconds"), instance.get("idle_s")
-    return None if not seconds or idle_s is None else max(0.0, 1 - idle_s / seconds)
+    return None if not seconds or idle_s is None else min(1.0, idle_s / seconds)
 
 
 def flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

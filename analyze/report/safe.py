@@ -59,13 +59,18 @@ NAME_CHARS = 200
 
 def name(text: str) -> str:
     """Return a name as `visible` would, on one line and short; two that are cut alike are told apart by a digest."""
-    if len(text) <= NAME_CHARS and text.isprintable():
+    if is_name(text):
         return text
     line = visible(text).replace("\n", "␊").replace("\t", "␉")
     if len(line) <= NAME_CHARS:
         return line
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return f"{line[:NAME_CHARS]}#{digest} … ⟨+{len(text) - NAME_CHARS}⟩"
+
+
+def is_name(value: Any) -> bool:
+    """Tell whether `name` would leave a value as it is."""
+    return not isinstance(value, str) or (len(value) <= NAME_CHARS and value.isprintable())
 
 
 def visible_all(value: Any, *, are_names: bool = False) -> Any:

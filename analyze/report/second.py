@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 Texts = Mapping[str, str]
 
 MOST_DISAGREEMENTS = 30
+ENOUGH_PAIRS = 120
+"""Of several outcomes: in fewer, intervals of agreement hold less than promised (`python -m benchmarks agreement`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +34,15 @@ class SaidLine:
 
 @dataclass(frozen=True, slots=True)
 class SecondView:
-    """`kin` says that both judges are of one family, if they are; `rest` how many disagreements are not listed."""
+    """`kin` says that both judges are of one family, if they are; `few` on how little intervals of agreement rest,
+    where it is too little; `rest` how many disagreements are not listed.
+    """
 
     lead: str
     kin: str | None
     said: list[SaidLine]
     lines: list[HabitLine]
+    few: str | None
     differ: str
     disagreements: list[Disagreement]
     rest: int
@@ -57,6 +62,7 @@ def second_view(run: Record, summary: Summary, t: Texts) -> SecondView | None:
         kin=t["second_kin"].format(first=first, second=second) if is_kin else None,
         said=[_said(t["second_first"], first, found.first), _said(t["second_second"], second, found.second)],
         lines=list(_lines(found, t)),
+        few=_few(found, t),
         differ=differ if found.agreement.n else "",
         disagreements=found.disagreements[:MOST_DISAGREEMENTS],
         rest=max(0, count - MOST_DISAGREEMENTS),
@@ -66,6 +72,14 @@ def second_view(run: Record, summary: Summary, t: Texts) -> SecondView | None:
 def _said(judge: str, model: str, said: Said) -> SaidLine:
     outcomes = f"{said.wins} · {said.ties} · {said.losses}"
     return SaidLine(judge, model, outcomes, percent(said.win_rate.value), percent_span(said.win_rate))
+
+
+def _few(found: SecondJudge, t: Texts) -> str | None:
+    """Say what the intervals of agreement rest on, where it is too little for them."""
+    count = found.agreement.n
+    if not count or (count >= ENOUGH_PAIRS and found.ac1 is None):
+        return None
+    return t["second_few"].format(pairs=count, tasks=found.tasks, n=len(found.disagreements))
 
 
 def _lines(found: SecondJudge, t: Texts) -> Iterator[HabitLine]:

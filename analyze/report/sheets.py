@@ -6,22 +6,26 @@ The same numbers as on the pages, unrounded, with every pair, failure and reject
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analyze.judge.labels import DIMENSION_LABELS, DIMENSIONS
 from analyze.lang import Lang
-from analyze.report.findings import answer, facts_per_author, subject, target_name
+from analyze.report.beside import Worker, at_work, is_large
+from analyze.report.findings import AuthorFacts, answer, subject, target_name
 from analyze.report.judging import banners, check_state, flags, gate_lines, is_measured
-from analyze.report.reading import Record
+from analyze.report.reading import Record, Recorded, read_manifest
 from analyze.report.runinfo import flat, instance_rows, run_rows
 from analyze.report.tables import row_numbers, with_limits
 from analyze.report.texts import TEXTS
 from analyze.report.words import issue_label
-from analyze.report.workbook import Cell, Column, Kind, Sheet, workbook
+from analyze.report.workbook import Book, Cell, Column, Kind, Sheet
 
 if TYPE_CHECKING:
-    from analyze.report.material import Material
+    from analyze.report.material import Numbers
     from analyze.stats.intervals import Estimate
     from analyze.stats.summary import Result, Summary
 
@@ -32,11 +36,47 @@ Row = Sequence[Cell]
 _NO_TIME = datetime(1980, 1, 1, tzinfo=UTC)
 
 
-def tables_xlsx(material: Material) -> bytes:
-    """Return the workbook of a run. The same records give the same bytes."""
-    t = TEXTS[material.lang]
-    title = f"{t['title']} · {subject(material.summary, t)}"
-    return workbook(_sheets(material, t), created=_made_at(material.recorded.run), title=title)
+@contextmanager
+def begun_tables(folder: Path, lang: Lang) -> Iterator[Tables]:
+    """Begin the workbook of a run; that of a large one is written by another process. Raises InputError."""
+    t = TEXTS[lang]
+    with at_work(Book, _names(t), _made_at(read_manifest(folder)), t["title"], beside=is_large(folder)) as book:
+        yield Tables(book, t)
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """A workbook that is being written. The same records give the same bytes."""
+
+    book: Worker[bytes]
+    t: Texts
+
+    def take_pairs(self, recorded: Recorded) -> None:
+        """Take the pairs, as soon as they are known: of 50,000 they are 450,000 cells, nearly all of the work."""
+        self.book.take(_whole(_pairs(recorded.tasks, self.t)))
+
+    def take(self, numbers: Numbers, authors: Sequence[AuthorFacts]) -> None:
+        """Take all else, and finish."""
+        for sheet in _sheets(numbers, authors, self.t):
+            self.book.take(_whole(sheet))
+        self.book.finish()
+
+
+def _whole(sheet: Sheet) -> Sheet:
+    """Return a sheet that can be handed to another process."""
+    return replace(sheet, rows=[*sheet.rows])
+
+
+def _names(t: Texts) -> list[str]:
+    """Return the names of the sheets, in their order."""
+    first = (t["sheet_answer"], t["sheet_summary"], t["dimensions"], t["differences"], t["sheet_pairs"])
+    return [
+        *first,
+        t["sheet_check"],
+        t["issues"],
+        *(t[f"sheet_{name}"] for name in ("failures", "rejects", "facts")),
+        t["how"],
+    ]
 
 
 def _made_at(run: Record) -> datetime:
@@ -47,19 +87,19 @@ def _made_at(run: Record) -> datetime:
     return made.astimezone(UTC) if made.tzinfo else made.replace(tzinfo=UTC)
 
 
-def _sheets(material: Material, t: Texts) -> Iterator[Sheet]:
-    summary, recorded, lang = material.summary, material.recorded, material.lang
+def _sheets(numbers: Numbers, authors: Sequence[AuthorFacts], t: Texts) -> Iterator[Sheet]:
+    """Yield all sheets but that of the pairs."""
+    summary, recorded, lang = numbers.summary, numbers.recorded, numbers.lang
     measured = is_measured(recorded.run)
-    yield Sheet(t["sheet_answer"], [Column(t["h_what"]), Column(t["h_says"], "long")], _answer(material, t))
+    yield Sheet(t["sheet_answer"], [Column(t["h_what"]), Column(t["h_says"], "long")], _answer(numbers, t))
     yield Sheet(t["sheet_summary"], _summary_columns(t), _summary_rows(summary, t, measured))
     yield _dimensions(summary, lang, t)
     yield _differences(summary, t)
-    yield _pairs(recorded.tasks, t)
     yield _check(summary, t, measured)
     yield _issues(summary, lang, t)
     yield _failures(recorded.failed, t)
     yield _rejects(recorded.rejects, t)
-    yield _facts(recorded.tasks, summary, t)
+    yield _facts(authors, summary, t)
     columns = [Column(t["how"]), Column(t["h_what"]), Column(t["h_says"], "long")]
     yield Sheet(t["how"], columns, _how(recorded.run, t))
 
@@ -67,8 +107,8 @@ def _sheets(material: Material, t: Texts) -> Iterator[Sheet]:
 # --- the answer, and each rival ---
 
 
-def _answer(material: Material, t: Texts) -> Iterator[Row]:
-    summary, run = material.summary, material.recorded.run
+def _answer(numbers: Numbers, t: Texts) -> Iterator[Row]:
+    summary, run = numbers.summary, numbers.recorded.run
     said = answer(summary, t)
     yield t["title"], subject(summary, t)
     for banner in banners(run, summary, t):
@@ -319,7 +359,7 @@ def _rejects(rejects: Iterable[Record], t: Texts) -> Sheet:
 # --- measured facts, how it was run ---
 
 
-def _facts(tasks: Sequence[Record], summary: Summary, t: Texts) -> Sheet:
+def _facts(authors: Sequence[AuthorFacts], summary: Summary, t: Texts) -> Sheet:
     columns = [
         Column(t["h_author"]),
         *(Column(t[name], "whole") for name in ("h_solutions", "h_tested", "h_passed")),
@@ -343,7 +383,7 @@ def _facts(tasks: Sequence[Record], summary: Summary, t: Texts) -> Sheet:
             it.security,
             None if it.is_target else rates.get(it.author),
         )
-        for it in facts_per_author(tasks)
+        for it in authors
     )
     return Sheet(t["sheet_facts"], columns, rows)
 
@@ -351,9 +391,9 @@ def _facts(tasks: Sequence[Record], summary: Summary, t: Texts) -> Sheet:
 def _how(run: Record, t: Texts) -> Iterator[Row]:
     for name, text in run_rows(run, t):
         yield t["how"], name, text
-    for url, answers, share, busy in instance_rows(run):
-        said = f"{t['h_answers']} {answers}, {t['h_share']} {share}, {t['h_busy']} {busy}"
-        yield t["h_instance"], url, said
+    for url, *numbers in instance_rows(run):
+        names = (t["h_answers"], t["h_share"], t["run_seconds"], t["h_idle"])
+        yield t["h_instance"], url, ", ".join(f"{name} {number}" for name, number in zip(names, numbers, strict=True))
     for key in ("asked", "settings"):
         for name, text in flat(run.get(key) or {}):
             yield t[f"run_{key}"], name, text

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from itertools import compress
+from operator import not_
 from typing import TYPE_CHECKING, Literal
 
 from analyze.judge.issues import ISSUES
@@ -87,11 +88,17 @@ def tokens(texts: Iterable[str], lang: Lang) -> set[str]:
     text = "\n".join([text[:_MOST_CHARS].replace("\n", " ") for text in texts])
     pieces = _chinese(text) if lang == "zh" else _LATIN_WORD.findall(text.lower().replace("’", "'"))
     denied = _denied(pieces, lang)
-    return denied.union(pieces) - _no_words(lang)
+    return denied.union(pieces) - _no_words(lang)  # a word that is denied wherever it stands is none by itself
 
 
-def is_chinese(text: str) -> bool:
-    return not text.isascii() and bool(_HAN.search(text, 0, _MOST_CHARS))
+def by_lang(texts: Sequence[str]) -> dict[Lang, Sequence[str]]:
+    """Return the texts by the language that they are written in; without English, or without Chinese, only one."""
+    if "".join(texts).isascii():  # all at once: 900,000 texts in 100,000 judgements
+        return {"en": texts}
+    is_chinese = [_HAN.search(text, 0, _MOST_CHARS) is not None for text in texts]
+    if all(is_chinese):
+        return {"zh": texts}
+    return {"zh": list(compress(texts, is_chinese)), "en": list(compress(texts, map(not_, is_chinese)))}
 
 
 def _chinese(text: str) -> list[str]:
@@ -100,24 +107,16 @@ def _chinese(text: str) -> list[str]:
 
 def _denied(pieces: list[str], lang: Lang) -> set[str]:
     """Return words that are denied, with what denies them, and empty their places."""
-    joint, no_words = "" if lang == "zh" else " ", _no_words(lang)
+    joint, no_words, negations = "" if lang == "zh" else " ", _no_words(lang), _NEGATIONS[lang]
     found = set()
-    for negation in _NEGATIONS[lang].intersection(pieces):
-        for at in _places(negation, pieces):
-            while (at := at + 1) < len(pieces) and pieces[at] in _TRANSPARENT:
-                pass
-            if at < len(pieces) and pieces[at] not in no_words:
-                found.add(negation + joint + pieces[at])
-                pieces[at] = ""
+    for start in [start for start, piece in enumerate(pieces) if piece in negations]:
+        at = start + 1
+        while at < len(pieces) and pieces[at] in _TRANSPARENT:
+            at += 1
+        if at < len(pieces) and pieces[at] not in no_words:
+            found.add(pieces[start] + joint + pieces[at])
+            pieces[at] = ""
     return found
-
-
-def _places(piece: str, pieces: list[str]) -> Iterator[int]:
-    at = -1
-    with suppress(ValueError):  # there is no further one
-        while True:
-            at = pieces.index(piece, at + 1)
-            yield at
 
 
 _NEGATIONS: dict[Lang, frozenset[str]] = {

@@ -14,9 +14,11 @@ from analyze import settings
 from analyze.core import BULK, Bounds, Core, Fate, Headers, InstanceReport
 from analyze.errors import NoServerError, UsageError
 from analyze.fleet import Instance
-from analyze.records import CHAT_URL, Answer, Failure, FailureKind, Outcome, Request
+from analyze.lang import Lang
+from analyze.records import CHAT_URL, Answer, Body, Failure, FailureKind, Outcome, Request
+from analyze.reply_tokens import reply_tokens
 from analyze.settings import Settings, addresses
-from analyze.tokens import unguarded_tokens
+from analyze.tokens import prompt_tokens, unguarded_tokens
 
 
 class Asker(Protocol):
@@ -43,6 +45,9 @@ class Asker(Protocol):
     def out(self) -> Iterable[Hashable]:
         """Return the lanes that are of no use now."""
 
+    def is_of_use(self) -> bool:
+        """Return whether any lane may answer what is out; rows wait for one to come back where none may."""
+
     async def ask(self, request: Request, lane: Hashable = None, *, fate: Fate | None = None) -> Outcome:
         """Ask one row, at `lane` first. `fate` is shared by all who ask it, and says how many servers may die of it."""
 
@@ -68,6 +73,23 @@ class OneLane:
 
     def out(self) -> Iterable[Hashable]:
         return ()
+
+    def is_of_use(self) -> bool:
+        return True
+
+
+class Nobody(OneLane):
+    """Stands where nothing is left to ask. `model`: who would be asked."""
+
+    def __init__(self, model: str | None) -> None:
+        super().__init__(1)
+        self.model = model
+
+    async def ask(self, request: Request, lane: Hashable = None, *, fate: Fate | None = None) -> Outcome:
+        raise UsageError("the input has changed while it was read", cure="run the same command again")
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
 
 
 class FleetAsker:
@@ -110,6 +132,14 @@ class FleetAsker:
                 f"no server serves {self.model!r}; served: {', '.join(served)}", cure=f"--model {served[0]}"
             )
 
+    def speak(self, say: Callable[[str], None], lang: Lang) -> None:
+        """Say what happens to servers in this way."""
+        self.core.speak(say, lang)
+
+    def loads(self) -> list[Instance]:
+        """Return the servers, with what each has to do."""
+        return self.core.fleet.instances
+
     @property
     def on_room(self) -> Callable[[], None]:
         return self.core.on_room
@@ -131,6 +161,9 @@ class FleetAsker:
     def out(self) -> list[Instance]:
         return [instance for instance in self.core.fleet.instances if not instance.is_up]
 
+    def is_of_use(self) -> bool:
+        return self.core.fleet.standstill_since is None
+
     async def ask(self, request: Request, lane: Hashable = None, *, fate: Fate | None = None) -> Outcome:
         body = request.body
         if "model" not in body and self.model is not None:
@@ -141,6 +174,14 @@ class FleetAsker:
     async def unguarded_tokens(self) -> frozenset[str] | None:
         """Return the control tokens of the model that inserted text could become; None where no server tells."""
         return await unguarded_tokens(self.core.post_beside, self.model)
+
+    async def reply_tokens(self, body: Body, texts: Sequence[str]) -> list[int] | None:
+        """Return the token that each of `texts` is as the beginning of a reply to a chat (`reply_tokens`)."""
+        return await reply_tokens(self.core.post_beside, self.model, body, texts)
+
+    async def prompt_tokens(self, body: Body) -> list[int] | None:
+        """Return the tokens of a request's prompt, chat template included; None where no server tells."""
+        return await prompt_tokens(self.core.post_beside, self.model, body)
 
     async def aclose(self) -> None:
         await self.core.aclose()
@@ -186,6 +227,10 @@ class ClientAsker(OneLane):
 
     async def unguarded_tokens(self) -> frozenset[str] | None:
         """A client of somebody else's does not tell."""
+        return None
+
+    async def reply_tokens(self, body: Body, texts: Sequence[str]) -> list[int] | None:
+        """Nor does it tell this."""
         return None
 
     async def aclose(self) -> None:

@@ -13,7 +13,6 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from datetime import datetime, timedelta
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -31,7 +30,7 @@ GARBAGE = 50_000
 """Objects made, and not ended, between two looks for cycles; Python's own 700 is for programs that keep few."""
 
 LOG_JSON = "--log-json"
-STARTS_AFRESH = ("--force-new",)
+STARTS_AFRESH = ("--force-new", "--rerun")
 
 
 class Parser(argparse.ArgumentParser):
@@ -53,8 +52,8 @@ def add_settings(parser: argparse.ArgumentParser, settings: Sequence[Setting], l
     parser.add_argument("--show-settings", action="store_true", help="print each setting and where it came from")
 
 
-def add_run_flags(parser: argparse.ArgumentParser) -> None:
-    """Add what every job that asks servers understands."""
+def add_run_flags(parser: argparse.ArgumentParser, *, skips_bad: bool = False) -> None:
+    """Add what every job that asks servers understands. `skips_bad`: it goes on without unusable lines anyway."""
     add = parser.add_argument
     add("--base-url", "--api-base", action="append", default=[], metavar="URL", help="a server; repeatable")
     add(
@@ -63,55 +62,10 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="requests out at a time, in all; default: what each server can use",
     )
-    add("--skip-bad", action="store_true", help="list unusable lines and go on without them")
+    if not skips_bad:
+        add("--skip-bad", action="store_true", help="list unusable lines and go on without them")
     add("--update", action="store_true", help="ask again what changed since it was recorded")
     add("--retry-failed", action="store_true", help="ask failed rows again, permanent failures too")
-
-
-def add_limit_flags(parser: argparse.ArgumentParser) -> None:
-    """Add what bounds a run: each ends it in good order, with exit code 4 where work is left."""
-    add = parser.add_argument
-    time_limit = parser.add_mutually_exclusive_group()
-    time_limit.add_argument(
-        "--until", type=seconds_until, metavar="HH:MM", help="stop at this time of day, in good order"
-    )
-    time_limit.add_argument(
-        "--max-time", type=duration_s, metavar="6h", help="stop after this long: 90s, 30m, 6h, 1h30m"
-    )
-    add("--max-error-rate", type=_share, metavar="5%", help="stop when more rows than this fail, of 50 and more")
-
-
-def seconds_until(text: str, now: datetime | None = None) -> float:
-    """Return the seconds from `now` to the next time that the clock on the wall shows `text` (HH:MM)."""
-    now = now or datetime.now()
-    try:
-        hour, minute = map(int, text.split(":"))
-        then = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time of day such as 08:00") from None
-    if then <= now:
-        then += timedelta(days=1)
-    return then.timestamp() - now.timestamp()  # of local times: right on the day the clocks change too
-
-
-def duration_s(text: str) -> float:
-    """Return the seconds that `6h`, `90m` or `1h30m` are."""
-    found = re.fullmatch(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
-    counts = [int(count or 0) for count in found.groups()] if found else [0] * 4
-    seconds = sum(count * unit for count, unit in zip(counts, (86400, 3600, 60, 1), strict=True))
-    if seconds <= 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time such as 90s, 30m, 6h or 1h30m")
-    return float(seconds)
-
-
-def _share(text: str) -> float:
-    try:
-        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except ValueError:
-        share = -1
-    if not 0 <= share < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no share such as 5% or 0.05")
-    return share
 
 
 def positive(text: str) -> int:

@@ -18,14 +18,11 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
-import orjson
-
 from analyze.console import printable
 from analyze.errors import EXIT_OK, EXIT_SOME_FAILED, UsageError, in_language
 from analyze.files import clear_leftovers, whole_file
 from analyze.fleet import Fleet
 from analyze.lang import Lang
-from analyze.prefixes import common_start, prompt_bytes
 from analyze.records import Request
 from analyze.runs.account import Account
 from analyze.runs.askers import Asker, FleetAsker
@@ -34,14 +31,14 @@ from analyze.runs.duplicates import Duplicates
 from analyze.runs.ending import last_lines
 from analyze.runs.index import Index
 from analyze.runs.inputs import Input
-from analyze.runs.journal import Journal, offsets, starts, what_is_known
+from analyze.runs.journal import Journal, WhatIsKnown, offsets, starts, what_is_known
 from analyze.runs.lines import BATCH, Lines
 from analyze.runs.lock import RunLock
 from analyze.runs.manifest import new_manifest, read_manifest, rows_kept_current, utc_now, write_manifest
 from analyze.runs.plan import Plan
-from analyze.runs.progress import ProgressLine, Standing
+from analyze.runs.progress import Load, ProgressLine, Standing
 from analyze.runs.replies import Around, as_it_is
-from analyze.runs.rows import Rejects, RequestMaker, Rows, Shard
+from analyze.runs.rows import OnBad, Rejects, RequestMaker, Rows, Shard, Source
 from analyze.runs.runner import Chunks, Stop
 from analyze.runs.seen import Seen
 from analyze.runs.session import NO_LIMITS, Limits, ask_left, settle
@@ -55,20 +52,12 @@ LOOK_FIRST_S = 0.02
 """Before anything is asked, as much of the input is looked through as can be in this time: 1,500 rows of 1 kB. They
 are read again when their turn comes, at 15 us a row."""
 
-BYTES_PER_TOKEN = 4
-SHOWN_CHARS = 4000
-
 TEXTS: dict[Lang, dict[str, str]] = {
     "en": {
         "servers": "{up} of {all} servers, model {model}",
         "down": "  not used: {url}: {problem}",
         "stopping": "finishing what is in flight; Ctrl-C stops at once",
         "no_locks": "{path}: this file system has no working locks; see that no other run writes there",
-        "first": "the first request that would be asked, {id} ({url}):",
-        "shared": "all prompts begin alike for about {tokens:,} tokens, {share:.0%} of what is read: a server with a "
-        "prefix cache computes them once",
-        "dry": "{read} rows read: {ok} answered before, {failed} failed before, {rejected} rejected; "
-        "{left} would be asked, about {tokens:,} prompt tokens (4 bytes each)",
         "answers": "answers:  {path}",
         "failures": "failures: {path} ({kinds})",
         "rejects": "rejects:  {path}",
@@ -78,10 +67,6 @@ TEXTS: dict[Lang, dict[str, str]] = {
         "down": "  未使用: {url}: {problem}",
         "stopping": "正在完成已发出的请求；按 Ctrl-C 立即停止",
         "no_locks": "{path}: 此文件系统的文件锁无效，请确认没有其他任务写入此处",
-        "first": "将要发出的第一个请求，{id}（{url}）:",
-        "shared": "所有提示的开头约有 {tokens:,} 个 token 相同，占读入总量的 {share:.0%}: 有前缀缓存的服务器只计算一次",
-        "dry": "共读取 {read} 行: 此前成功 {ok}，此前失败 {failed}，拒收 {rejected}；将要请求 {left} 行，"
-        "约 {tokens:,} 个提示 token（按每 4 字节一个计）",
         "answers": "结果: {path}",
         "failures": "失败: {path}（{kinds}）",
         "rejects": "拒收: {path}",
@@ -138,9 +123,9 @@ def paths_of(output: Path, source: str) -> Paths:
 class FileJob:
     """One invocation, checked: what to read, where to write, what to make of rows and answers.
 
-    `label` stands before the progress; `told` are the job's own fields of the manifest. `around` goes around each
-    asking (`runs.replies`). `finish` is called when all is recorded, in the manifest too; what it returns is said
-    before the account.
+    `label` stands before the progress; `told` are the job's own fields of the manifest. `ready` makes what is left
+    ready to be asked, as it is read; `around` goes around each asking (`runs.replies`). `finish` is called when all is
+    recorded, in the manifest too; what it returns is said before the account.
     """
 
     name: str
@@ -162,17 +147,33 @@ class FileJob:
     ordered: bool = False
     log_json: bool = False
     told: Mapping[str, Any] = field(default_factory=dict)
+    ready: Callable[[Chunks], Chunks] = lambda chunks: chunks
     around: Around = as_it_is
     finish: Callable[[FileJob], Sequence[str]] = lambda job: ()
 
-    def source(self) -> Input:
+    def source(self) -> Source:
         """Return the input, to be read from its beginning."""
         return Input(self.input, list_key=self.list_key)
 
-    def rows(self, source: Input, account: Account | None = None, rejects: Rejects | None = None) -> Rows:
+    def journal(self) -> Journal:
+        """Open what the run records in. Raises InputError where that holds something else."""
+        return Journal(self.paths.answers, self.paths.failures, lines=self.lines)
+
+    def known(self) -> WhatIsKnown:
+        """Return what is recorded, changing nothing. Raises InputError."""
+        return what_is_known(self.paths.answers, self.paths.failures, self.lines)
+
+    def planned(self, rows: Sequence[Request], seen: Seen) -> None:
+        """Hear of a chunk of rows in their order before they are asked; `seen` is what is recorded."""
+
+    def rows(self, source: Source, account: Account | None = None, rejects: Rejects | None = None) -> Rows:
         """Return a pass over the input. Rows that cannot be used are an error, or with --skip-bad go to `rejects`."""
-        on_bad = None if not self.skip_bad else _pass_over if rejects is None else rejects.add
+        on_bad = None if not self.skip_bad else _pass_over if rejects is None else self.rejected_by(rejects)
         return Rows(source, template=self.maker, limit=self.limit, shard=self.shard, account=account, on_bad=on_bad)
+
+    def rejected_by(self, rejects: Rejects) -> OnBad:
+        """Return what is told of rows that cannot be used, and lists them."""
+        return rejects.add
 
 
 def _pass_over(line: int, reason: str, raw: str) -> None:
@@ -188,9 +189,14 @@ async def run(job: FileJob, connect: Callable[[], Awaitable[Asker]]) -> int:
     source = job.source()
     if not source.can_be_read_again and (job.update or job.ordered):
         raise UsageError("--update and --ordered read the input twice", cure="save it as a file, and give that")
+    if not source.can_be_read_again and job.paths.answers != job.paths.output:
+        cure = f"-o {job.paths.output.with_suffix('.jsonl')}, or save the input as a file, and give that"
+        raise UsageError(
+            f"{job.paths.output} is built in the order of the input, which is read twice for it", cure=cure
+        )
     with (
         RunLock(job.paths.lock) as lock,
-        Journal(job.paths.answers, job.paths.failures, lines=job.lines) as journal,
+        job.journal() as journal,
     ):
         if not lock.is_sure:
             log.warning(TEXTS[job.lang]["no_locks"].format(path=job.paths.answers))
@@ -215,12 +221,24 @@ def _look_first(job: FileJob, journal: Journal) -> None:
         plan.left_of(chunk)
 
 
+def nothing_left(job: FileJob) -> bool:
+    """Whether every row of the input has its record, so that nobody needs to be there to answer.
+
+    Reads the whole input: for jobs to which an answerer costs more. Raises InputError, MixedRunError.
+    """
+    if job.update or not job.source().can_be_read_again:
+        return False
+    plan = Plan(job.known().seen, Account(), retry_failed=job.retry_failed)
+    return not any(map(plan.left_of, job.rows(job.source()).chunks()))
+
+
 class Execution:
     """One execution of a job: from servers that answer to the account of all rows."""
 
-    def __init__(self, job: FileJob, source: Input, journal: Journal, asker: Asker) -> None:
+    def __init__(self, job: FileJob, source: Source, journal: Journal, asker: Asker) -> None:
         self._job, self._source, self._journal, self._asker = job, source, journal, asker
         self._fleet = asker.core.fleet if isinstance(asker, FleetAsker) else None
+        self._loads: Callable[[], Sequence[Load]] = getattr(asker, "loads", tuple)
         self._texts = TEXTS[job.lang]
         self._account, self._tally = Account(), Tally()
         self._duplicates = Duplicates() if job.dedupe else None
@@ -263,12 +281,12 @@ class Execution:
             job.lang,
             self._tally,
             self._standing,
-            loads=lambda: self._fleet.instances if self._fleet is not None else (),
+            loads=self._loads,
             log_json=job.log_json,
         )
         stop = self._stop = Stop(on_first=lambda: progress.note(self._texts["stopping"]))
 
-        left = self._left(job.rows(self._source, account, rejects), plan)
+        left = job.ready(self._left(job.rows(self._source, account, rejects), plan))
         known = rows_kept_current(
             job.paths.manifest, self._manifest, self._rows_expected, is_all_read=lambda: self._is_all_read
         )
@@ -311,7 +329,10 @@ class Execution:
         return self._left_in_turn(rows, plan)
 
     def _left_in_turn(self, rows: Rows, plan: Plan) -> Iterator[list[Request]]:
-        yield from map(plan.left_of, rows.chunks())
+        for chunk in rows.chunks():
+            left = plan.left_of(chunk)
+            self._job.planned(chunk, self._journal.seen)
+            yield left
         self._is_all_read = True
 
     async def _left_as_they_come(self, rows: Rows, plan: Plan) -> AsyncIterator[list[Request]]:
@@ -361,32 +382,6 @@ def for_a_while(items: Iterable[T], seconds: float) -> Iterator[T]:
         yield item
         if time.monotonic() > until:
             return
-
-
-def dry_run(job: FileJob) -> int:
-    """Read the whole input, ask nothing, write nothing; say what would be asked."""
-    texts, account = TEXTS[job.lang], Account()
-    known = what_is_known(job.paths.answers, job.paths.failures, job.lines)
-    plan = Plan(known.seen, account, retry_failed=job.retry_failed)
-    left = prompt_bytes_left = 0
-    first: Request | None = None
-    shared = b""
-    for request in chain.from_iterable(map(plan.left_of, job.rows(job.source(), account).chunks())):
-        prompt = prompt_bytes(request.body)
-        shared = common_start(shared, prompt) if first else prompt
-        first = first or request
-        left += 1
-        prompt_bytes_left += len(prompt)
-    if first is not None:
-        print(texts["first"].format(id=first.id, url=first.url))
-        print(printable(orjson.dumps(first.body, option=orjson.OPT_INDENT_2).decode()[:SHOWN_CHARS]))
-    tokens = prompt_bytes_left // BYTES_PER_TOKEN
-    counts = account.counts() | {"failed": account.failed.total(), "left": left}
-    if left > 1:
-        share = left * len(shared) / prompt_bytes_left
-        print(texts["shared"].format(tokens=len(shared) // BYTES_PER_TOKEN, share=share))
-    print(texts["dry"].format(**counts, tokens=tokens))
-    return EXIT_OK
 
 
 def _say_servers(fleet: Fleet, model: str | None, lang: Lang) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import TypeVar
 
 from analyze.errors import InputError, OutputLostError, UsageError
 from analyze.files import output_errors, sync_folder, whole_file
-from analyze.records import Answer, Outcome, Request
+from analyze.records import Answer, Failure, Outcome, Request
 from analyze.runs.index import Index
 from analyze.runs.lines import BATCH, Heading, Lines
 from analyze.runs.seen import Known, Seen, short
@@ -87,9 +87,21 @@ class Journal:
         self._open()
 
     def _open(self) -> None:
-        known = what_is_known(self.answers_path, self.failures_path, self._lines)
+        known = self._what_is_known()
         self.seen, self._outdated, self._holed = known.seen, known.outdated, known.holed
+        self._fails_in_output = known.fails_in_output
         self._appenders: dict[Path, _Appender] = {}  # made by the first record: opening a journal changes no file
+
+    def _what_is_known(self) -> WhatIsKnown:
+        return what_is_known(self.answers_path, self.failures_path, self._lines)
+
+    def _files(self) -> Sequence[Path]:
+        """Return the files in the order in which lines are retired from them."""
+        return list(dict.fromkeys((self.failures_path, self.answers_path)))
+
+    def _path_of(self, outcome: Outcome, request: Request | None) -> Path:
+        """Return the file that an outcome is written to."""
+        return self.answers_path if self._lines.is_output(outcome) else self.failures_path
 
     def __enter__(self) -> Journal:
         return self
@@ -102,9 +114,9 @@ class Journal:
 
         `request` is what was asked; lines that are records of a job's own are made of it.
         """
-        answered = isinstance(outcome, Answer)
         line = self._lines.encode(outcome, request)
-        self._appender(self.answers_path if answered else self.failures_path).append(line)
+        self._appender(self._path_of(outcome, request)).append(line)
+        self._fails_in_output |= isinstance(outcome, Failure) and self._lines.is_output(outcome)
         known = self.seen.get(outcome.id)
         self._outdated += known is not None and known.failed is not None
         self.seen.note(outcome.id, short(outcome.asked), None if isinstance(outcome, Answer) else outcome.kind)
@@ -130,23 +142,27 @@ class Journal:
     def retire(self, is_outdated: Callable[[str], bool]) -> None:
         """Remove the lines of these rows, each file in one step: a kill leaves the old file or the new one."""
         self.close()
-        for path in dict.fromkeys((self.failures_path, self.answers_path)):
+        for path in self._files():
             rewrite(path, lambda row_id, start: not is_outdated(row_id), self._lines)
         self._open()
 
     def tidy(self) -> None:
-        """Leave one line of each failed row in the file of failures, and none of a row that has been answered."""
-        for path in (self.answers_path, self.failures_path):
+        """Leave one line of each failed row, and of failures none of a row that has been answered."""
+        for path in self._files():
             self._fill_holes(path)
         if not self._outdated or self.failures_path == self.answers_path:
             return
         self.close()  # what replaces a failure is on the disk before that is forgotten
         last = starts(self.failures_path, self._lines)
+        output = starts(self.answers_path, self._lines) if self._fails_in_output else Index()
 
         def is_current(row_id: str, start: int) -> bool:
-            return last.get(row_id) == start and self.seen.failed(row_id) is not None
+            is_told = output.get(row_id) is not None  # a reply that cannot be used tells more than a failed server
+            return last.get(row_id) == start and self.seen.failed(row_id) is not None and not is_told
 
         rewrite(self.failures_path, is_current, self._lines)
+        if self._fails_in_output:
+            rewrite(self.answers_path, lambda row_id, start: output.get(row_id) == start, self._lines)
         self._outdated = 0
 
     def close(self) -> None:
@@ -159,11 +175,13 @@ class Journal:
 
 @dataclass(slots=True)
 class WhatIsKnown:
-    """What a journal says. `outdated`: lines of failures that later ones replace. `holed`: files with holes in them."""
+    """What a journal says. `outdated`: lines of failures that later ones replace. `holed`: files with holes in them.
+    `fails_in_output`: failures stand among the answers, of a journal in two files (`Lines.is_output`)."""
 
     seen: Seen
     outdated: int
     holed: set[Path]
+    fails_in_output: bool = False
 
 
 def what_is_known(answers: Path, failures: Path, lines: Lines = BATCH) -> WhatIsKnown:
@@ -176,13 +194,32 @@ def what_is_known(answers: Path, failures: Path, lines: Lines = BATCH) -> WhatIs
         for row_id, asked, failed in _read(failures, lines.heading, known.holed.add):
             known.outdated += known.seen.get(row_id) is not None
             known.seen.note(row_id, asked, failed)
-    for number, block in _blocks(answers):
-        if not _note_answers(known.seen, block, lines):
-            for row_id, asked, failed in _each(answers, number, block, lines.heading, known.holed.add):
-                known.seen.note(row_id, asked, failed)
+    _note_file(known, answers, lines, in_two=in_two)
     if in_two:
         known.outdated += sum(known.seen.failed(row_id) is None for row_id, _, _ in headings(failures, lines))
     return known
+
+
+def what_files_know(paths: Iterable[Path], lines: Lines) -> WhatIsKnown:
+    """Read a journal of several files, each with answers and failures, changing nothing. Raises InputError.
+
+    Of several lines of one row the last one of the last file holds, and an answer beats a failure.
+    """
+    known = WhatIsKnown(Seen(), 0, set())
+    for path in paths:
+        refuse_foreign(path, lines)
+        _note_file(known, path, lines)
+    return known
+
+
+def _note_file(known: WhatIsKnown, path: Path, lines: Lines, *, in_two: bool = False) -> None:
+    """Take note of a file. `in_two`: it is that of the answers, and failures have one of their own."""
+    for number, block in _blocks(path):
+        if known.fails_in_output or not _note_answers(known.seen, block, lines):
+            for row_id, asked, failed in _each(path, number, block, lines.heading, known.holed.add):
+                known.fails_in_output |= in_two and failed is not None
+                known.outdated += known.fails_in_output and known.seen.failed(row_id) is not None
+                known.seen.note(row_id, asked, failed)
 
 
 def _note_answers(seen: Seen, block: Sequence[bytes], lines: Lines) -> bool:
@@ -198,12 +235,12 @@ def rewrite(path: Path, keep: Callable[[str, int], bool], lines: Lines = BATCH) 
     """Keep the lines for which `keep` (of the row's id and where the line begins) is true, in one step."""
     if path.exists():
         with whole_file(path, "wb") as new:
-            new.writelines(line for start, line in _whole_lines(path) if keep(lines.heading(line)[0], start))
+            new.writelines(line for start, line in read_lines(path) if keep(lines.heading(line)[0], start))
 
 
 def offsets(path: Path, lines: Lines = BATCH) -> Iterator[tuple[str, int]]:
     """Yield the id of each line's row, and where the line begins."""
-    for start, line in _whole_lines(path):
+    for start, line in read_lines(path):
         yield lines.heading(line)[0], start
 
 
@@ -276,15 +313,20 @@ def _each(
             if _is_whole(line, path, on_hole):
                 yield reader(line)
         except (ValueError, KeyError, TypeError) as error:
-            raise InputError(
-                f"this line was not written by a run of ours ({error})",
-                path=str(path),
-                line=here,
-                cure="give another output, or move this file away",
-            ) from error
+            raise foreign(path, here, error) from error
 
 
-def _whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+def foreign(path: Path, line: int, error: Exception) -> InputError:
+    """Return what is said of a line that no run of ours wrote."""
+    return InputError(
+        f"this line was not written by a run of ours ({error})",
+        path=str(path),
+        line=line,
+        cure="give another output, or move this file away",
+    )
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Yield beginning and content of each line that was written whole."""
     start = 0
     for _, lines in _blocks(path):

@@ -42,6 +42,9 @@ class Lines(Protocol):
     def answered(self, lines: Sequence[bytes]) -> Answered | None:
         """Return what some lines tell if all are of answers, at half the price; else None."""
 
+    def is_output(self, outcome: Outcome) -> bool:
+        """Whether an outcome stands in the output, not among the failures: answers do, and what a job adds to them."""
+
 
 class BatchLines:
     """Lines of an OpenAI batch output file with a few fields more."""
@@ -98,6 +101,9 @@ class BatchLines:
         names = ids if not any(rows) else (own if row is None else row for own, row in zip(ids, rows, strict=True))
         return map(bytes.decode, names), (int(asked, 16) for asked in askeds)
 
+    def is_output(self, outcome: Outcome) -> bool:
+        return isinstance(outcome, Answer)
+
 
 BATCH = BatchLines()
 
@@ -149,6 +155,9 @@ class RecordLines:
             return None
         ids, askeds = zip(*(told.groups() for told in found if told), strict=True)
         return map(bytes.decode, ids), (int(asked, 16) for asked in askeds)
+
+    def is_output(self, outcome: Outcome) -> bool:
+        return isinstance(outcome, Answer)
 
 
 def record_outcome(line: bytes) -> Outcome:

@@ -7,6 +7,7 @@ is told how many rows there are.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,7 +20,8 @@ import orjson
 
 from analyze._version import __version__
 from analyze.errors import AnalyzeError, InputError, MixedRunError
-from analyze.files import write_whole
+from analyze.files import input_errors, write_whole
+from analyze.records import from_json
 
 FORMAT = 1
 
@@ -32,12 +34,13 @@ Manifest = dict[str, Any]
 
 def read_manifest(path: Path) -> Manifest | None:
     """Return the manifest at `path`, None if there is none. Raises InputError for one that cannot be read."""
+    with input_errors(str(path)):
+        try:
+            raw = path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
     try:
-        raw = path.read_bytes()
-    except FileNotFoundError:
-        return None
-    try:
-        manifest = orjson.loads(raw)
+        manifest = from_json(raw)
         if not isinstance(manifest, dict) or manifest["format"] > FORMAT:
             raise ValueError(f"format {manifest.get('format')!r} is newer than this program knows")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -50,7 +53,11 @@ def read_manifest(path: Path) -> Manifest | None:
 
 
 def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
-    write_whole(path, orjson.dumps(dict(manifest), option=orjson.OPT_INDENT_2) + b"\n")
+    try:
+        told = orjson.dumps(dict(manifest), option=orjson.OPT_INDENT_2)
+    except TypeError:  # a path whose name is no UTF-8, which Python holds in lone surrogates
+        told = json.dumps(dict(manifest), indent=2).encode()
+    write_whole(path, told + b"\n")
 
 
 @contextmanager

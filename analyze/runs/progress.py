@@ -1,4 +1,4 @@
-"""A progress line that is true: a bar on a terminal, a line now and then anywhere else. Knows only counts.
+"""A progress line that is true: a bar on a terminal or in a notebook, else a line now and then. Knows only counts.
 
     tally     what this execution has asked ─────┐
     standing  where the job is with all its rows ┼──> view ──> a bar, a line of a log, or JSON
@@ -22,6 +22,7 @@ from typing import Any, Protocol, TextIO
 from analyze.console import printable
 from analyze.lang import Lang
 from analyze.runs.amounts import clock, short, span, width
+from analyze.runs.notebook import notebook_bar
 from analyze.runs.rates import Rate, Rates, seconds_left
 from analyze.runs.tally import Tally
 
@@ -32,6 +33,7 @@ STILL_EVERY_S = 300.0
 """Off a terminal: the first line, the next ones, and those that say that nothing has changed."""
 
 NARROWEST_BAR = 8
+NOTEBOOK_COLUMNS = 100  # what is said beside the bar, in a cell as wide as most windows make it
 CLEAR = "\x1b[K"  # to the end of the line
 
 TEXTS: dict[Lang, dict[str, str]] = {
@@ -127,6 +129,11 @@ class View:
         """Return as much of it as fits into so many columns, with a bar if there is room for one."""
         from tqdm import tqdm
 
+        done, total, form = self.standing.done, self.standing.total or 0, self.form(columns)
+        return str(tqdm.format_meter(done, total, 0.0, ncols=columns, bar_format=form, ascii=not is_unicode))
+
+    def form(self, columns: int) -> str:
+        """Return what `bar` shows as tqdm's `bar_format`: tqdm puts the bar in, and cuts what is still too long."""
         begin = f"{self.label}: " + (f"{self._percent:>4}" if self._percent else "")
         passed, rate = clock(self.passed_s), self.rate
         left = "" if self.left_s is None else f"<{self._about}{clock(self.left_s)}"
@@ -150,10 +157,8 @@ class View:
             if piece and width(line({**told, place: piece})) + spare <= columns:
                 told[place] = piece
         has_bar = self._percent and width(line(told)) + NARROWEST_BAR + 2 <= columns
-        begin = begin.replace("{", "{{").replace("}", "}}")  # tqdm puts the bar in, and cuts what is still too long
-        form = line(told, "|{bar}|" if has_bar else "")
-        done, total = self.standing.done, self.standing.total or 0
-        return str(tqdm.format_meter(done, total, 0.0, ncols=columns, bar_format=form, ascii=not is_unicode))
+        begin = begin.replace("{", "{{").replace("}", "}}")
+        return line(told, "|{bar}|" if has_bar else "")
 
     def to_json(self) -> dict[str, Any]:
         standing, rate = self.standing, self.rate
@@ -205,8 +210,9 @@ class View:
 class ProgressLine:
     """Shows where a job stands until it is closed. Belongs to the event loop it is made in.
 
-    A terminal has a bar, which leaves its last state on the screen; anything else has a line now and then; with
-    `log_json` every line is one JSON object. A stream that can no longer be written to ends nothing but the showing.
+    A terminal has a bar, which leaves its last state on the screen, and so has a notebook with ipywidgets; anything
+    else has a line now and then; with `log_json` every line is one JSON object. A stream that can no longer be written
+    to ends nothing but the showing.
     """
 
     def __init__(
@@ -230,6 +236,7 @@ class ProgressLine:
         self._next_line_at = self._began + FIRST_LINE_S
         self._said: Standing | None = None
         self._rates = Rates(tally, self._began)
+        self._notebook = None if stream or log_json else notebook_bar()
         self._has_bar = self._stream.isatty() and not log_json and os.environ.get("TERM") != "dumb"
         self._drawn = ""
         self._is_closed = False
@@ -250,7 +257,7 @@ class ProgressLine:
         if not self._tally.outcomes and not any(load.in_flight for load in self._loads()):
             self._rates.begin(now)
         view = self._view(self._rates.recent(now), now)
-        if self._has_bar:
+        if self._has_bar or self._notebook:
             self._draw(view)
         elif now >= self._next_line_at and (view.standing != self._said or now >= self._said_at + STILL_EVERY_S):
             self._next_line_at, self._said_at, self._said = now + LINE_EVERY_S, now, view.standing
@@ -264,8 +271,11 @@ class ProgressLine:
         self._timer.cancel()
         now = self._now()
         view = self._view(self._rates.overall(now), now)
-        if self._has_bar:
+        if self._has_bar or self._notebook:
             self._draw(replace(view, loads=()))  # of the past, like the rates
+        if self._notebook:
+            self._notebook.close()
+        elif self._has_bar:
             self._write("\n")
         else:
             self._say("end", view)
@@ -282,6 +292,9 @@ class ProgressLine:
         return View(self._label, self.lang, standing, rate, now - self._began, left_s, self._loads())
 
     def _draw(self, view: View) -> None:
+        if self._notebook:
+            self._notebook.draw(view.form(NOTEBOOK_COLUMNS), view.standing.done, view.standing.total)
+            return
         is_unicode = (self._stream.encoding or "").lower().startswith("utf")
         self._drawn = view.bar(_columns(self._stream), is_unicode=is_unicode)
         self._write(f"\r{self._drawn}{CLEAR}")

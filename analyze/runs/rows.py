@@ -19,7 +19,7 @@ from analyze.files import whole_file
 from analyze.records import Request, to_json
 from analyze.runs.account import Account
 from analyze.runs.ids import Fields, RowIds, fields_of, requests_of
-from analyze.runs.inputs import Bad, Input
+from analyze.runs.inputs import Bad
 from analyze.runs.plan import chunks
 from analyze.runs.reading import read_in_thread
 
@@ -30,11 +30,31 @@ RAW_KEPT = 2000
 TABLES = ("csv", "tsv", "parquet")
 
 
+class Source(Protocol):
+    """Where rows come from: an `Input`, or whatever else a job reads.
+
+    `sha256` is of what was read to its end, `fraction_read` the share of it that was; None where there is no telling.
+    """
+
+    name: str
+    format: str
+    can_be_read_again: bool
+
+    @property
+    def fraction_read(self) -> float | None: ...
+
+    @property
+    def sha256(self) -> str | None: ...
+
+    def rows(self) -> Iterator[tuple[int, Any]]:
+        """Yield every row, or a Bad, with its number from 1."""
+
+
 class RequestMaker(Protocol):
     """What turns a row of a table into a request. Raises ValueError where it cannot."""
 
     def request(self, row: Any, number: int) -> Mapping[str, Any]:
-        """`number`: which row of the input it is, from 1."""
+        """`number`: which row of the input it is, from 1; not the line, since a row may take several, or none."""
 
     def unusable(self, bad: Bad, number: int) -> Mapping[str, Any]:
         """Return a request that stands for a row that cannot be read, where such a row is to have an outcome."""
@@ -56,7 +76,7 @@ class Rows:
 
     def __init__(
         self,
-        source: Input,
+        source: Source,
         *,
         template: RequestMaker | None = None,
         limit: int | None = None,
@@ -69,6 +89,7 @@ class Rows:
         self._template, self._limit, self._shard = template, limit, shard
         self._account, self._on_bad = account or Account(), on_bad
         self._ids = RowIds()
+        self._seen = 0
 
     def chunks(self) -> Iterator[list[Request]]:
         for chunk in chunks(self._values()):
@@ -104,10 +125,11 @@ class Rows:
             return []
 
     def _fields(self, number: int, value: Any) -> Fields | None:
+        self._seen += 1
         try:
             if self._template is None and isinstance(value, Bad):
                 raise ValueError(value.reason)
-            return fields_of(value if self._template is None else _made(self._template, value, number))
+            return fields_of(value if self._template is None else _made(self._template, value, self._seen))
         except ValueError as error:
             self._bad(number, error, value)
             return None
@@ -135,7 +157,7 @@ def _raw(value: Any) -> str:
     """Return what was there, as far as it can be shown."""
     try:
         return value.raw if isinstance(value, Bad) else to_json(value).decode()
-    except ValueError:
+    except (TypeError, ValueError):
         return ""
 
 
@@ -147,11 +169,12 @@ class Rejects:
         self._opened: AbstractContextManager[IO[Any]] | None = None
         self._file: IO[Any] | None = None
 
-    def add(self, line: int, reason: str, raw: str) -> None:
+    def add(self, line: int, reason: str, raw: str, file: str | None = None) -> None:
+        """List a row: its number in `file`, which is the whole input where that is one file."""
         if self._file is None:
             self._opened = whole_file(self._path, "wb")
             self._file = self._opened.__enter__()
-        self._file.write(to_json({"file": self._source, "line": line, "reason": reason, "raw": raw}) + b"\n")
+        self._file.write(to_json({"file": file or self._source, "line": line, "reason": reason, "raw": raw}) + b"\n")
 
     def close(self) -> None:
         """Let the list take its place; where there is none to list, there is no file."""

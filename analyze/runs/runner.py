@@ -4,8 +4,8 @@
                                 ├─ the end is near, a server idle: the slowest rows are asked there too (`tail`)
                                 └─ it may have killed two servers: asked alone, when all else is done
 Who has room, and what a row's group is, others decide (`askers`, `backlog`). Knows no job and no server.
-A first Ctrl-C (or SIGTERM), a limit, or an error of the source lets what is in flight finish, for a bounded time; a
-second Ctrl-C ends it at once. Either way everything recorded stays.
+A first Ctrl-C (or SIGTERM), a limit, or an error of the source lets what is in flight finish, for a bounded time, as
+long as any server is of use; a second Ctrl-C ends it at once. Either way everything recorded stays.
 """
 
 from __future__ import annotations
@@ -320,12 +320,17 @@ class _Run:
     # -- the end -----------------------------------------------------------------------------------------------
 
     async def _see_out(self) -> None:
-        """Wait for what is out; where servers stand idle meanwhile, ask the slowest rows there too."""
+        """Wait for what is out; where servers stand idle meanwhile, ask the slowest rows there too.
+
+        A run that is to stop does not wait for servers to come back.
+        """
         while self._out or (len(self._backlog) and not self._stop.wanted):
             self._is_over.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(TAIL_POLL_S):
                     await self._is_over.wait()
+            if self._stop.wanted and not self._asker.is_of_use():
+                self._stop.at_once.set()
             self._start_workers()
             if not len(self._backlog) and not self._stop.wanted:
                 await self._ask_slowest_again()

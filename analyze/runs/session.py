@@ -82,8 +82,8 @@ async def ask_left(
     Raises ConstraintIgnoredError, OutputLostError; StoppedEarly at a limit; NoServerError when all servers are gone and
     none comes back, with the rows not asked left to the next run.
     """
-    if isinstance(asker, FleetAsker):
-        asker.core.speak(progress.note, progress.lang)
+    if (speak := getattr(asker, "speak", None)) is not None:
+        speak(progress.note, progress.lang)
 
     def keep(request: Request, outcome: Outcome) -> None:
         if isinstance(outcome, Failure) and isinstance(asker, FleetAsker) and asker.core.gave_up:

@@ -56,11 +56,13 @@ class Survey:
     written_at: float | None = None  # last, as time.time
 
 
-def survey(answers: Path, failures: Path | None = None) -> Survey:
-    """Read a journal of one file or two. What cannot be read of it is counted, a missing file is empty."""
+def survey(answers: Path | Sequence[Path], failures: Path | None = None) -> Survey:
+    """Read a journal of one file, two, or several. What cannot be read of it is counted, a missing file is empty."""
     found = Survey()
     failed = _Failed()
-    paths = [answers] if failures is None else [failures, answers]
+    paths = [answers] if isinstance(answers, Path) else [*answers]
+    if failures is not None:
+        paths = [failures, *paths]
     for path in paths:
         lines = _lines(path, found)
         while chunk := [*islice(lines, AT_ONCE)]:

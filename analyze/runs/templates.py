@@ -51,7 +51,8 @@ class Template:
     for a file that is missing, unreadable or no template.
     """
 
-    def __init__(self, path: str | Path, fields: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, path: str | Path, fields: Mapping[str, Any] | None = None, *, text: str | None = None) -> None:
+        """`text`: the template, where it is only a part of the file."""
         self._fields = dict(fields or {})
         self._unguarded: tuple[Collection[str], str | None] = (), None
         if "messages" in self._fields:
@@ -60,7 +61,7 @@ class Template:
         # A stranger's template must not reach Python; quotes and < in a prompt stay what they are.
         environment = _Environment(undefined=StrictUndefined, autoescape=False)
         try:
-            self._template = environment.from_string(_text_of(name))
+            self._template = environment.from_string(_text_of(name) if text is None else text)
         except TemplateSyntaxError as error:
             cure = "correct it; {% raw %}…{% endraw %} around text that is meant to hold {{, {% or {#"
             raise InputError(f"no template: {error.message}", path=name, line=error.lineno, cure=cure) from error
@@ -69,7 +70,7 @@ class Template:
         """Return the request of one row: `{"id"?, "group"?, "body"}`. Raises ValueError where there is none."""
         if not isinstance(row, Mapping):
             raise ValueError(f"a row must be an object with named values, not {type(row).__name__}")
-        body: Body = {**self._fields, "messages": [{"role": "user", "content": self._text(row)}]}
+        body: Body = {**self._fields, "messages": [{"role": "user", "content": self.text(row)}]}
         own = next((value for name in ID_COLUMNS if (value := _name_in(row, name))), None) or content_id(row)
         named = {"id": own, "group": _name_in(row, GROUP_COLUMN)}
         return {**{key: value for key, value in named.items() if value}, "body": body}
@@ -82,7 +83,8 @@ class Template:
         """Refuse from now on every row that brings in one of these control tokens of the model: see `tokens`."""
         self._unguarded = tokens, model
 
-    def _text(self, row: Mapping[str, Any]) -> str:
+    def text(self, row: Mapping[str, Any]) -> str:
+        """Return the prompt of one row. Raises ValueError where there is none."""
         pieces = self._pieces(row)
         text = inert_joined(pieces)
         tokens, model = self._unguarded

@@ -87,6 +87,11 @@ def _visible(gpus: list[Gpu], visible: str) -> list[Gpu]:
         if len(match) != 1 or match[0] in chosen:
             break
         chosen.append(match[0])
+    if not chosen and "MIG-" in visible:
+        raise UsageError(
+            f"CUDA_VISIBLE_DEVICES={visible!r} names slices of a GPU (MIG), which servers started here cannot be given",
+            cure="give whole GPUs; or start a server on each slice yourself, and give their addresses",
+        )
     if not chosen:
         raise UsageError(
             f"CUDA_VISIBLE_DEVICES={visible!r} leaves none of the {len(gpus)} GPUs here",

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from analyze.errors import UsageError
 from analyze.servers.hardware import Gpu
+from analyze.servers.heads import attention_heads, refuse_uneven
 from analyze.servers.settings import SEED_MODEL, SEED_MODEL_GPU_MEMORY_GIB, Preset, ServerSettings
 from analyze.tiny_model import DEMO_MODEL_NAME, folder_name
 
@@ -91,10 +92,12 @@ def plan(
     *,
     presets: Iterable[Preset] = (),
     exists: Callable[[str], bool] = lambda path: Path(path).exists(),
+    heads: Callable[[str], int | None] = attention_heads,
 ) -> Plan:
     """Return the servers to start on `gpus` (none: on the CPU, where settings allow it).
 
-    `presets` are named in the error where the seed's model does not fit; `exists` says whether a path is there.
+    `presets` are named in the error where the seed's model does not fit; `exists` says whether a path is there, `heads`
+    how many attention heads a model has.
     Raises UsageError for settings that cannot work on this machine.
     """
     device = device_for(settings, gpus)
@@ -102,6 +105,9 @@ def plan(
         return _plan_on_cpu(settings)
     groups, notes = group_gpus(settings, gpus)
     model = _model_for(settings, groups, presets, exists)
+    counted = heads(model) or settings.attention_heads
+    for size in {settings.tensor_parallel_size or len(group) for group in groups}:
+        refuse_uneven(model, counted, size, len(gpus))
     specs = []
     for number, (port, group) in enumerate(zip(settings.ports, groups, strict=False), start=1):
         argv = ("vllm", "serve", model, *_gpu_flags(settings, port, len(group)), *settings.extra_args)
@@ -266,6 +272,7 @@ def _common_flags(settings: ServerSettings, port: int) -> tuple[str, ...]:
         *("--max-model-len", str(settings.max_model_len)),
         *("--generation-config", "vllm"),  # else sampling defaults of the model's repository leak into requests
         *("--structured-outputs-config", STRUCTURED_OUTPUTS),
+        *(("--trust-remote-code",) if settings.trust_remote_code else ()),
         *("--shutdown-timeout", str(settings.shutdown_timeout_s)),  # its default, 0, leaves clients hanging at SIGTERM
     )
 

@@ -33,10 +33,12 @@ class ServerSettings:
     gpu_groups: tuple[tuple[str, ...], ...] = ()
     tensor_parallel_size: int | None = None
     gpu_memory_needed_gib: float | None = None
+    attention_heads: int | None = None  # of the preset's own model
     max_num_seqs: int = 6
     gpu_memory_utilization: float = 0.96
     max_model_len: int = 8192
     extra_args: tuple[str, ...] = ()
+    trust_remote_code: bool = False
     bind: str = "127.0.0.1"
     device: str = "auto"
     api_key: str | None = None
@@ -53,7 +55,10 @@ class ServerSettings:
 
 def server_settings(environ: Mapping[str, str]) -> ServerSettings:
     """Read the settings. Raises UsageError naming the variable, its value and what it may be."""
-    values = _with_preset({name: value for name, value in environ.items() if value})
+    given = {name: value for name, value in environ.items() if value}
+    if "MODEL_PATH" in given:
+        given = {"MODEL": given["MODEL_PATH"], **given}
+    values = _with_preset(given)
     ports = words.ports(values.get("VLLM_PORTS", words.DEFAULT_PORTS))
     multi = words.Settings([words.USE_MULTI_VLLM], environ=values).flag(words.USE_MULTI_VLLM)
     api_key = values.get("VLLM_API_KEY", words.DEFAULT_API_KEY)
@@ -63,10 +68,12 @@ def server_settings(environ: Mapping[str, str]) -> ServerSettings:
         gpu_groups=_gpu_groups(values.get("GPU_GROUPS", "")),
         tensor_parallel_size=_number(values, "TENSOR_PARALLEL_SIZE"),
         gpu_memory_needed_gib=_number(values, "GPU_MEMORY_NEEDED_GIB", least=0),
+        attention_heads=_heads_of_preset(values),
         max_num_seqs=_number(values, "MAX_NUM_SEQS") or 6,
         gpu_memory_utilization=_share(values, "GPU_MEMORY_UTILIZATION", 0.96),
         max_model_len=_number(values, "MAX_MODEL_LEN") or 8192,
         extra_args=_words_of(values, "VLLM_EXTRA_ARGS"),
+        trust_remote_code=_one_of(values, "TRUST_REMOTE_CODE", ("0", "1", "false", "true")) in ("1", "true"),
         bind=values.get("VLLM_BIND", "127.0.0.1"),
         device=_one_of(values, "VLLM_DEVICE", ("auto", "cpu", "cuda")),
         api_key=None if api_key == words.DEFAULT_API_KEY else api_key,
@@ -114,6 +121,12 @@ def read_presets(folder: Path = PRESETS_FOLDER) -> list[Preset]:
 def _with_preset(environ: Mapping[str, str]) -> Mapping[str, str]:
     name = environ.get("VLLM_PRESET")
     return {**read_preset(name).values, **environ} if name else environ
+
+
+def _heads_of_preset(values: Mapping[str, str]) -> int | None:
+    """Return what a preset says of its model, where that is the one to be served."""
+    preset = read_preset(values["VLLM_PRESET"]).values if "VLLM_PRESET" in values else {}
+    return _number(preset, "ATTENTION_HEADS") if preset.get("MODEL") == values.get("MODEL") else None
 
 
 def _gpu_groups(text: str) -> tuple[tuple[str, ...], ...]:

@@ -15,7 +15,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,14 +62,20 @@ class Started:
     used: list[int] = field(default_factory=list)
 
 
-def start(specs: Sequence[InstanceSpec], *, api_key: str | None = None, console: Console = SILENT) -> Started:
+def start(
+    specs: Sequence[InstanceSpec],
+    *,
+    api_key: str | None = None,
+    console: Console = SILENT,
+    is_given_up: Callable[[], bool] = lambda: False,
+) -> Started:
     """Bring all of `specs` up and return when each answers.
 
     Raises ServerError with the end of its log when a server dies or is not ready in time, UsageError when a port
     is held by something else or serves another model. Whatever it raises, KeyboardInterrupt included, the servers
-    that this call launched are stopped first.
+    that this call launched are stopped first. So they are, with ServerError, as soon as `is_given_up`.
     """
-    attempt = _Attempt(specs, api_key, console)
+    attempt = _Attempt(specs, api_key, console, is_given_up)
     try:
         for wave in waves(specs):
             attempt.bring_up(wave)
@@ -113,8 +119,11 @@ def check_model(port: int, model: str, seen: Seen) -> None:
 class _Attempt:
     """One call of `start`: what it launched so far and how far each instance is."""
 
-    def __init__(self, specs: Sequence[InstanceSpec], api_key: str | None, console: Console) -> None:
+    def __init__(
+        self, specs: Sequence[InstanceSpec], api_key: str | None, console: Console, is_given_up: Callable[[], bool]
+    ) -> None:
         self.started = Started()
+        self._is_given_up = is_given_up
         self._specs = specs
         self._api_key = api_key
         self._console = console
@@ -129,6 +138,8 @@ class _Attempt:
             self._marks[spec.port] = "starting"
         began = time.monotonic()
         while pending:
+            if self._is_given_up():
+                raise ServerError("the start was given up", cure="start again")
             for spec in list(pending):
                 self._raise_if_dead(spec)
                 if self._ready(spec):

@@ -6,11 +6,15 @@ Never the headline: both rest on more than was seen. Knows pairs; the arithmetic
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from itertools import chain, repeat
+from typing import TypeVar
 
 from analyze.stats.calibration import Counted, corrected_rate
 from analyze.stats.intervals import Estimate
 from analyze.stats.models import Sensitivity, length_sensitivity
 from analyze.stats.pairs import Pair, comment_difference, correct_side, passing_side
+
+T = TypeVar("T")
 
 MOST_NUMBERS = 20_000_000
 """Of the model's design, verdicts x rivals: 160 MB. Beyond that there is no model."""
@@ -46,15 +50,21 @@ def _counted(said: Sequence[_Said], named: int) -> Counted:
 
 def sensitivity(pairs: Sequence[Pair]) -> Sensitivity | None:
     """Return what order, length of code (in characters) and comments have to do with verdicts; None without any."""
-    verdicts = [(pair, cell) for pair in pairs if pair.is_scored for cell in pair.cells]
-    rivals = [pair.author for pair, _ in verdicts]
-    if not verdicts or len(verdicts) * len(set(rivals)) > MOST_NUMBERS:
+    scored = [pair for pair in pairs if pair.is_scored and pair.cells]
+    counts = [len(pair.cells) for pair in scored]
+    cells = [cell for pair in scored for cell in pair.cells]
+    if not cells or len(cells) * len({pair.author for pair in scored}) > MOST_NUMBERS:
         return None
     return length_sensitivity(
-        [cell["score"] for _, cell in verdicts],
-        rivals,
-        [cell["order"] == "target_first" for _, cell in verdicts],
-        [len(pair.target.get("code") or "") - len(pair.record.get("code") or "") for pair, _ in verdicts],
-        [pair.cluster for pair, _ in verdicts],
-        comment_differences=[comment_difference(pair) for pair, _ in verdicts],
+        [cell["score"] for cell in cells],
+        _each([pair.author for pair in scored], counts),
+        [cell["order"] == "target_first" for cell in cells],
+        _each([len(pair.target.get("code") or "") - len(pair.record.get("code") or "") for pair in scored], counts),
+        _each([pair.cluster for pair in scored], counts),
+        comment_differences=_each([comment_difference(pair) for pair in scored], counts),
     )
+
+
+def _each(values: Sequence[T], counts: Sequence[int]) -> list[T]:
+    """Return each value as often as its pair has verdicts."""
+    return list(chain.from_iterable(map(repeat, values, counts)))

@@ -33,11 +33,19 @@ def cohen_kappa(a: Sequence[Hashable], b: Sequence[Hashable], weights: Weights |
     Sources: J. Cohen, Educ. Psychol. Meas. 20 (1960) 37-46; weighted, Psychol. Bull. 70 (1968) 213-220.
     """
     _refuse_unequal(a, b)
+    return kappa_of_table(Counter(zip(a, b, strict=True)), weights)
+
+
+def kappa_of_table(table: Mapping[tuple[Any, Any], int], weights: Weights | None = None) -> float | None:
+    """Return `cohen_kappa` of ratings that are counted already: `table` says how often each pair of them occurred."""
     distance = _DISTANCES[weights]
-    pairs, count_a, count_b = Counter(zip(a, b, strict=True)), Counter(a), Counter(b)
-    observed = fsum(times * distance(x, y) for (x, y), times in pairs.items())
+    count_a, count_b = Counter[Any](), Counter[Any]()
+    for (x, y), times in table.items():
+        count_a[x] += times
+        count_b[y] += times
+    observed = fsum(times * distance(x, y) for (x, y), times in table.items())
     by_chance = fsum(count_a[x] * count_b[y] * distance(x, y) for x in count_a for y in count_b)  # times n
-    return 1 - len(a) * observed / by_chance if by_chance else None
+    return 1 - count_a.total() * observed / by_chance if by_chance else None
 
 
 def gwet_ac1(a: Sequence[Hashable], b: Sequence[Hashable], labels: int) -> float | None:

@@ -28,6 +28,7 @@ from analyze.stats.pairs import (
     Outcome,
     Pair,
     Record,
+    by_order,
     correct_side,
     facts_held,
     lean,
@@ -133,14 +134,14 @@ class JudgeCheck:
 
 def judge_check(pairs: Sequence[Pair], audits: Sequence[Audit]) -> JudgeCheck:
     """Return the check of the judge that gave the verdicts on `pairs` and, asked again with a change, on `audits`."""
-    cells = [(cell, pair.cluster) for pair in pairs for cell in pair.cells]
-    orders = [(means, pair.cluster) for pair in pairs if (means := order_means(pair.cells)) is not None]
+    digits = [(cell["digit"], pair.cluster) for pair in pairs for cell in pair.cells if cell["status"] == "ok"]
+    cells = sum([len(pair.cells) for pair in pairs])
+    orders = [(means, pair.cluster) for pair in pairs if (means := order_means(pair.orders)) is not None]
     sides = [(lean(first), lean(second), cluster) for (first, second), cluster in orders]
     probed = [cell for audit in audits if audit.probe != "second" for cell in audit.cells]
-    decisive = [(cell, cluster) for cell, cluster in cells if cell["status"] == "ok" and cell["digit"] != 3]
     return JudgeCheck(
         order_agreement=rate((float(first == second), cluster) for first, second, cluster in sides),
-        first_pick_share=rate((float(cell["digit"] > 3), cluster) for cell, cluster in decisive),
+        first_pick_share=rate((float(digit > 3), cluster) for digit, cluster in digits if digit != 3),
         order_kappa=_kappa(sides),
         passed_accuracy=rate(hit for pair in pairs if (hit := _passed_hit(pair)) is not None),
         same_decisive=rate(_same_decisive(audits)),
@@ -148,8 +149,8 @@ def judge_check(pairs: Sequence[Pair], audits: Sequence[Audit]) -> JudgeCheck:
         repeat_alpha=_alpha(audits),
         facts_agreement=rate((agrees, pair.cluster) for pair in pairs for _, agrees in facts_held(pair)),
         probes=[_probe(name, [audit for audit in audits if audit.probe == name]) for name in MOVERS],
-        failed_cells=sum(cell["status"] != "ok" for cell, _ in cells),
-        cells=len(cells),
+        failed_cells=cells - len(digits),
+        cells=cells,
         failed_probes=sum(cell["status"] != "ok" for cell in probed),
         probe_cells=len(probed),
     )
@@ -183,7 +184,7 @@ def _alpha(audits: Iterable[Audit]) -> Estimate:
     clusters: dict[Hashable, list[list[float]]] = {}
     for audit in audits:
         if audit.probe == "repeat":
-            clusters.setdefault(audit.pair.cluster, []).extend(_by_order(audit.cells).values())
+            clusters.setdefault(audit.pair.cluster, []).extend(_scores_by_order(audit.cells).values())
     return jackknife(list(clusters.values()), lambda units: krippendorff_alpha(units, "ordinal"))
 
 
@@ -205,13 +206,13 @@ def _repeat_flips(audits: Iterable[Audit]) -> Iterator[tuple[float, Hashable]]:
     """Yield, for each pair and order, the share of its pairs of repeats that take different sides."""
     for audit in audits:
         if audit.probe == "repeat":
-            for scores in _by_order(audit.cells).values():
+            for scores in _scores_by_order(audit.cells).values():
                 flips = [float(lean(one) != lean(other)) for one, other in combinations(scores, 2)]
                 if flips:
                     yield fsum(flips) / len(flips), audit.pair.cluster
 
 
-def _by_order(cells: Iterable[Record]) -> Mapping[str, list[float]]:
+def _scores_by_order(cells: Iterable[Record]) -> Mapping[str, list[float]]:
     scores: dict[str, list[float]] = {}
     for cell in cells:
         if cell["status"] == "ok":
@@ -236,6 +237,6 @@ def _probe(name: str, audits: Sequence[Audit]) -> Probe:
 
 def _outcomes(audit: Audit) -> Iterator[tuple[Outcome, Outcome]]:
     """Yield the outcome of a probe's pair without its change and with it; nothing where either has none."""
-    means, plain = order_means(audit.cells), audit.pair.record["outcome"]
+    means, plain = order_means(by_order(audit.cells)), audit.pair.record["outcome"]
     if means is not None and plain != "unscored":
         yield plain, outcome_of(means)[0]

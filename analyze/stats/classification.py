@@ -14,9 +14,10 @@ import math
 from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from analyze.errors import UsageError
-from analyze.stats.agreement import cohen_kappa
+from analyze.stats.agreement import kappa_of_table
 from analyze.stats.intervals import Estimate, share
 
 Cell = tuple[str, str | None]
@@ -49,6 +50,17 @@ class LabelScore:
 
 
 @dataclass(frozen=True, slots=True)
+class DecisionScore(LabelScore):
+    """How well one of several labels is decided on: each row has it, or has it not, whatever else the row has.
+
+    `kappa`, `mcc`: agreement of these decisions with the truth, beyond chance.
+    """
+
+    kappa: float | None
+    mcc: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Average:
     """Precision, recall and F1 over all labels."""
 
@@ -74,15 +86,20 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class SetScores:
-    """Any number of labels a row. `subset_accuracy`: rows whose predicted labels are exactly the true ones."""
+    """Any number of labels a row. `subset_accuracy`: rows whose predicted labels are exactly the true ones.
+
+    `kappa`, `mcc`: means of the labels that have them.
+    """
 
     subset_accuracy: Estimate
     coverage: Estimate
     hamming_loss: float | None
-    labels: Sequence[LabelScore]
+    labels: Sequence[DecisionScore]
     macro: Average
     micro: Average
     weighted: Average
+    kappa: float | None
+    mcc: float | None
 
 
 def single_label(truth: Sequence[str], predicted: Sequence[str | None], labels: Sequence[str]) -> Scores:
@@ -92,7 +109,7 @@ def single_label(truth: Sequence[str], predicted: Sequence[str | None], labels: 
     averages. κ and MCC take having no prediction for one more label. Raises UsageError for lengths that differ, and
     for a prediction that is none of `labels`.
 
-    Sources: accuracy's interval, `wilson`; κ, `cohen_kappa`; MCC, `matthews`.
+    Sources: accuracy's interval, `wilson`; κ, `agreement.cohen_kappa`; MCC, `matthews`.
     """
     _refuse_unequal(truth, predicted)
     _refuse_unknown((one for one in predicted if one is not None), labels)
@@ -108,8 +125,8 @@ def single_label(truth: Sequence[str], predicted: Sequence[str | None], labels: 
         micro=_micro(scores),
         weighted=_weighted(scores),
         confusion=confusion,
-        kappa=cohen_kappa(truth, predicted),
-        mcc=matthews(truth, predicted),
+        kappa=kappa_of_table(confusion),
+        mcc=_matthews(confusion),
     )
 
 
@@ -120,25 +137,42 @@ def multi_label(
 
         Hamming loss = Σ_rows |truth △ predicted| / (rows · labels)
 
-    A row without a prediction has all of its labels wrong, and none found. A true label that is none of `labels` makes
-    its row wrong, and has no part in what is counted by label. Raises UsageError for lengths that differ, and for a
+    A row without a prediction has all of its labels wrong, and none found; to κ and MCC of a label, having no
+    prediction is a third decision beside yes and no. A true label that is none of `labels` makes its row wrong, and has
+    no part in what is counted by label. Raises UsageError for lengths that differ, and for a
     prediction that is none of `labels`.
     """
     _refuse_unequal(truth, predicted)
     _refuse_unknown((one for row in predicted if row is not None for one in row), labels)
     known = set(labels)
-    support, given, both = Counter[str](), Counter[str](), Counter[str]()
+    support, given, both, missed = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
     exact = wrong = missing = 0
     for own, said in zip(truth, predicted, strict=True):
         support.update(set(own) & known)
         if said is None:
             missing, wrong = missing + 1, wrong + len(known)
+            missed.update(set(own) & known)
             continue
         given.update(set(said))
         both.update(set(own) & set(said))
         wrong += len((set(own) & known) ^ set(said))
         exact += set(own) == set(said)
-    scores = [LabelScore(label, support[label], given[label], both[label]) for label in labels]
+
+    def decisions(label: str) -> DecisionScore:
+        """Score one label, from how often each decision on it met each truth."""
+        has, said, right, lost = support[label], given[label], both[label], missed[label]
+        hasnt = len(truth) - has
+        table: dict[tuple[bool, bool | None], int] = {
+            (True, True): right,
+            (True, False): has - right - lost,
+            (True, None): lost,
+            (False, True): said - right,
+            (False, False): hasnt - (said - right) - (missing - lost),
+            (False, None): missing - lost,
+        }
+        return DecisionScore(label, has, said, right, kappa_of_table(table), _matthews(table))
+
+    scores = [decisions(label) for label in labels]
     return SetScores(
         subset_accuracy=share(exact, len(truth)),
         coverage=share(len(truth) - missing, len(truth)),
@@ -147,6 +181,8 @@ def multi_label(
         macro=_macro(scores),
         micro=_micro(scores),
         weighted=_weighted(scores),
+        kappa=_mean([(score.kappa, 1) for score in scores]),
+        mcc=_mean([(score.mcc, 1) for score in scores]),
     )
 
 
@@ -161,8 +197,16 @@ def matthews(truth: Sequence[Hashable], predicted: Sequence[Hashable]) -> float 
     Source: J. Gorodkin, Comput. Biol. Chem. 28 (2004) 367-374.
     """
     _refuse_unequal(truth, predicted)
-    rows, right = len(truth), sum(own == said for own, said in zip(truth, predicted, strict=True))
-    true, given = Counter(truth), Counter(predicted)
+    return _matthews(Counter(zip(truth, predicted, strict=True)))
+
+
+def _matthews(table: Mapping[tuple[Any, Any], int]) -> float | None:
+    """Return `matthews` of pairs that are counted already."""
+    true, given = Counter[Any](), Counter[Any]()
+    for (own, said), times in table.items():
+        true[own] += times
+        given[said] += times
+    rows, right = true.total(), sum(times for (own, said), times in table.items() if own == said)
     spread = (rows**2 - sum(n * n for n in given.values())) * (rows**2 - sum(n * n for n in true.values()))
     if not spread:
         return None

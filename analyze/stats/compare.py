@@ -16,12 +16,12 @@ from math import fsum
 from typing import Literal
 
 from analyze.stats.hypotheses import benjamini_hochberg, holm, sign_flip_test, tost
-from analyze.stats.intervals import Estimate
+from analyze.stats.intervals import Estimate, exact_sum
 from analyze.stats.pairs import (
     Outcome,
     Pair,
     Record,
-    TaskMean,
+    TaskMeans,
     cluster_sums,
     cluster_values,
     mean_gap,
@@ -235,7 +235,7 @@ def _tested(
     """Return the change of scores, before and after, of pairs that follow each other by task."""
     pairs = [twin.after for twin in twins]
     gaps = means_of_tasks(pairs, [new - old for old, new in scores])
-    p_value = sign_flip_test(cluster_sums(gaps, equal=0.0)) if gaps else None
+    p_value = sign_flip_test(cluster_sums(gaps, equal=0.0)) if len(gaps) else None
     return Change(
         author=author,
         before=_mean(means_of_tasks(pairs, [old for old, _ in scores])),
@@ -244,13 +244,13 @@ def _tested(
         tasks=len(gaps),
         p_value=p_value,
         p_adjusted=p_value,
-        equal=tost(cluster_values(gaps, equal=0.0), EQUAL_WITHIN) if gaps else None,
+        equal=tost(cluster_values(gaps, equal=0.0), EQUAL_WITHIN) if len(gaps) else None,
         moves=moves,
     )
 
 
-def _mean(means: Sequence[TaskMean]) -> float | None:
-    return fsum(mean for mean, _, _ in means) / len(means) if means else None
+def _mean(means: TaskMeans) -> float | None:
+    return exact_sum(means.values) / len(means) if len(means) else None
 
 
 def _adjusted(changes: Sequence[Change], adjust: Adjustment) -> list[Change]:

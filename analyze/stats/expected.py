@@ -20,7 +20,7 @@ from analyze.stats.intervals import Estimate, mean_se
 from analyze.stats.pairs import (
     Pair,
     Record,
-    TaskMean,
+    TaskMeans,
     cluster_values,
     means_of_tasks,
     over_tasks,
@@ -103,8 +103,8 @@ class Probabilities:
 
 def probabilities(pairs: Sequence[Pair], overall: str) -> Probabilities | None:
     """Return what the probabilities say of all pairs, named `overall`, and of each rival; None where there are none."""
-    answered = [cell for pair in pairs for cell in pair.cells if cell["status"] == "ok"]
-    masses = [cell["legal_mass"] for cell in answered if cell.get("probabilities") is not None]
+    read = [cell for pair in pairs for cell in pair.cells if cell.get("probabilities") is not None]
+    masses = [cell["legal_mass"] for cell in read if cell["status"] == "ok"]
     if not masses:
         return None
     known = [pair for pair in pairs if pair.record.get("expected") is not None]
@@ -113,7 +113,7 @@ def probabilities(pairs: Sequence[Pair], overall: str) -> Probabilities | None:
         overall=_expected(overall, known),
         rivals=[_expected(author, [pair for pair in known if pair.author == author]) for author in authors],
         read=len(masses),
-        cells=len(answered),
+        cells=sum(cell["status"] == "ok" for pair in pairs for cell in pair.cells),
         legal_mass=fsum(masses) / len(masses),
         reliability=_reliability(known),
     )
@@ -125,7 +125,7 @@ def _expected(author: str, known: Sequence[Pair]) -> Expected:
     return Expected(author, over_tasks(expected), _se(expected), over_tasks(graded), _se(graded))
 
 
-def _se(means: Sequence[TaskMean]) -> float | None:
+def _se(means: TaskMeans) -> float | None:
     se = mean_se(cluster_values(means)).se
     return None if isnan(se) else se
 

@@ -8,9 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from statistics import NormalDist
+from typing import TYPE_CHECKING
 
 from analyze.errors import UsageError
 from analyze.stats.intervals import mean_se
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 EXACT_UP_TO = 20  # 2^20 sign vectors: 8 MB, 10 ms
 DRAWS = 10_000
@@ -26,7 +31,7 @@ def sign_flip_test(values: Sequence[float], seed: int = 0) -> float:
     import numpy as np
 
     array = np.asarray(values, dtype=float)
-    threshold = abs(math.fsum(array)) - 1e-9 * max(1.0, math.fsum(np.abs(array)))
+    threshold = abs(math.fsum(values)) - 1e-9 * max(1.0, math.fsum(map(abs, values)))
     sizes, counts = np.unique(np.round(np.abs(array), 12), return_counts=True)
     if array.size <= EXACT_UP_TO:
         sums = np.zeros(1)
@@ -44,18 +49,50 @@ def wilcoxon_pratt(values: Sequence[float]) -> float:
     """Return the two-sided p-value of Wilcoxon's signed-rank test that values are symmetric about 0.
 
     Zeros (ties) are ranked with the others and then given no sign, which keeps a test with many ties from reading only
-    the few that are decided. Exact where there are few values, else by the normal approximation with its correction for
-    equal ranks: what `scipy.stats.wilcoxon` chooses. The values must be independent: pass one per cluster. No values,
+    the few that are decided. Exact up to 13 values, without equal ranks and zeros up to 50, else by the normal
+    approximation with its correction for equal ranks: what `scipy.stats.wilcoxon` chooses, which takes 0.4 s to be
+    imported and, of 13 values, 0.6 s to be counted. The values must be independent: pass one per cluster. No values,
     or nothing but zeros, give 1.
-    Sources: F. Wilcoxon, Biometrics Bull. 1 (1945) 80-83; J. W. Pratt, JASA 54 (1959) 655-667 for the zeros.
+
+        z = (R₊ − R/2) / √V        V = (N(N + 1)(2N + 1) − Z(Z + 1)(2Z + 1))/24 − Σ_ties(t³ − t)/48
+
+    R₊ of R are the ranks of positive values, Z of N values are zeros, t values have one rank.
+    Sources: F. Wilcoxon, Biometrics Bull. 1 (1945) 80-83; J. W. Pratt, JASA 54 (1959) 655-667 for the zeros;
+    E. E. Cureton, JASA 62 (1967) 1068-1069 for their V.
     """
     import numpy as np
-    from scipy.stats import wilcoxon  # type: ignore[import-untyped]  # SciPy ships no types
+    from scipy.special import ndtr  # type: ignore[import-untyped]  # SciPy ships no types
 
-    array = np.sort(np.round(np.asarray(values, dtype=float), 12))  # what rounding tells apart has one rank
+    array = np.round(np.asarray(values, dtype=float), 12)  # what rounding tells apart has one rank
     if not array.any():
         return 1.0
-    return float(wilcoxon(array, zero_method="pratt").pvalue)
+    sizes, places, counts = np.unique(np.abs(array), return_inverse=True, return_counts=True)
+    ranks = np.where(sizes > 0, doubled_ranks(counts), 0)
+    every, positive = int((ranks * counts).sum()), int(ranks[places[array > 0]].sum())
+    n, zeros, ties = array.size, int(counts[sizes == 0].sum()), [int(count) for count in counts[sizes > 0]]
+    if n <= 13 or (n <= 50 and n == len(sizes) and not zeros):
+        return _exact_tails(np.repeat(ranks, counts).tolist(), max(positive, every - positive))
+    cubes = n * (n + 1) * (2 * n + 1) - zeros * (zeros + 1) * (2 * zeros + 1) - sum(t**3 - t for t in ties) / 2
+    return 2 * float(ndtr(-abs(positive / 2 - every / 4) / math.sqrt(cubes / 24)))
+
+
+def doubled_ranks(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return twice the rank of each size, from the smallest, of which there are so many: equal ones share the mean."""
+    return 2 * counts.cumsum() - counts + 1
+
+
+def _exact_tails(ranks: Sequence[int], sum_of_signed: int) -> float:
+    """Return the chance that the ranks given one sign, each with a chance of one half, sum to so much, or to so little.
+
+    All 2ⁿ sign vectors are counted, by their sums.
+    """
+    import numpy as np
+
+    ways = np.ones(1)
+    for rank in ranks:
+        none = np.zeros(rank)
+        ways = np.concatenate([ways, none]) + np.concatenate([none, ways])
+    return min(1.0, 2 * float(ways[sum_of_signed:].sum() / ways.sum()))
 
 
 def sign_test(values: Sequence[float]) -> float:
@@ -65,7 +102,7 @@ def sign_test(values: Sequence[float]) -> float:
 
     Source: W. J. Dixon, A. M. Mood, JASA 41 (1946) 557-566. The values must be independent: pass one per cluster.
     """
-    from scipy.special import bdtr  # type: ignore[import-untyped]
+    from scipy.special import bdtr
 
     positive, negative = sign_counts(values)
     return min(1.0, 2 * float(bdtr(min(positive, negative), positive + negative, 0.5)))
@@ -138,6 +175,10 @@ def benjamini_hochberg(pvalues: Sequence[float]) -> list[float]:
     Holm bounds the chance of even one false finding; this bounds their share, and so is for exploring. Source:
     Y. Benjamini, Y. Hochberg, J. R. Stat. Soc. B 57 (1995) 289-300.
     """
-    from scipy.stats import false_discovery_control
-
-    return [float(adjusted) for adjusted in false_discovery_control(pvalues)] if len(pvalues) else []
+    count = len(pvalues)
+    adjusted = [0.0] * count
+    running = 1.0
+    for rank, index in zip(range(count, 0, -1), sorted(range(count), key=lambda i: -pvalues[i]), strict=True):
+        running = min(running, pvalues[index] * (count / rank))
+        adjusted[index] = running
+    return adjusted

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from analyze.errors import UsageError
 from analyze.stats.bootstrap import cluster_bootstrap
 from analyze.stats.hypotheses import holm, sign_flip_test
-from analyze.stats.intervals import Estimate
+from analyze.stats.intervals import Estimate, numbered
 from analyze.stats.models import bradley_terry
-from analyze.stats.pairs import POINTS, Pair, Record, cluster_sums, lean, order_means, over_tasks
+from analyze.stats.pairs import POINTS, Pair, Record, by_order, cluster_sums, lean, order_means, over_tasks, task_means
 
 if TYPE_CHECKING:
     import numpy as np
@@ -170,7 +170,7 @@ def _game(first: str, second: str, task_id: str, cluster: Hashable, met: Record)
     """Return a meeting; one that a rule decides counts as decided so in either order."""
     outcome, points = met["outcome"], None
     if outcome != "unscored":
-        means = order_means(met["cells"])
+        means = order_means(by_order(met["cells"]))
         points = (POINTS[outcome], POINTS[outcome]) if means is None else (_points(means[0]), _points(means[1]))
     return _Game(first, second, task_id, cluster, outcome, met["score"], points)
 
@@ -197,9 +197,12 @@ def _meetings(games: Sequence[_Game]) -> list[Meeting]:
 
 
 def _meeting(first: str, second: str, games: Sequence[_Game]) -> Meeting:
+    import numpy as np
+
     outcomes = Counter(game.outcome for game in games)
-    means = [(game.score, 1, game.cluster) for game in games if game.score is not None]
-    p_value = sign_flip_test(cluster_sums(means)) if means else None
+    tasks, clusters = numbered([game.task_id for game in games]), numbered([game.cluster for game in games])
+    means = task_means(np.array([game.score for game in games], dtype=float), tasks, clusters)
+    p_value = sign_flip_test(cluster_sums(means)) if len(means) else None
     return Meeting(
         first,
         second,

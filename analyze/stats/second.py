@@ -18,7 +18,7 @@ from typing import Any
 from analyze.stats.agreement import cohen_kappa, gwet_ac1, krippendorff_alpha
 from analyze.stats.intervals import Estimate
 from analyze.stats.jackknife import jackknife
-from analyze.stats.pairs import POINTS, Audit, Outcome, order_means, outcome_of, rate
+from analyze.stats.pairs import POINTS, Audit, Outcome, by_order, order_means, outcome_of, rate
 
 OUTCOMES = 3
 ONE_CLASS = 0.80
@@ -54,7 +54,8 @@ class SecondJudge:
     """What a second judge says, beside the first.
 
     `pairs` were asked of it, `failed_cells` of its `cells` have no verdict. `agreement`: pairs with the same outcome by
-    both; `kappa` the same beyond chance; `ac1` too, where one outcome has more than 80 % of all, else None.
+    both, of so many `tasks` (clusters); `kappa` the same beyond chance; `ac1` too, where one outcome has more than 80 %
+    of all, else None.
     `levels_kappa` and `levels_alpha` are quadratic κ and ordinal α of single judgements on their five levels.
     `disagreements`: pairs with another outcome, opposite ones first.
     """
@@ -65,6 +66,7 @@ class SecondJudge:
     first: Said
     second: Said
     agreement: Estimate
+    tasks: int
     kappa: Estimate
     ac1: Estimate | None
     levels_kappa: Estimate
@@ -94,6 +96,7 @@ def second_judge(audits: Sequence[Audit]) -> SecondJudge | None:
         first=_said([(first, audit) for first, _, audit in rated]),
         second=_said([(second, audit) for _, second, audit in rated]),
         agreement=rate((float(first == second), audit.pair.cluster) for first, second, audit in rated),
+        tasks=len(outcomes),
         kappa=jackknife(outcomes, _of_columns(cohen_kappa)),
         ac1=jackknife(outcomes, _of_columns(lambda a, b: gwet_ac1(a, b, OUTCOMES))) if is_one_class else None,
         levels_kappa=jackknife(digits, _of_columns(lambda a, b: cohen_kappa(a, b, "quadratic"))),
@@ -104,7 +107,7 @@ def second_judge(audits: Sequence[Audit]) -> SecondJudge | None:
 
 def _outcomes(audit: Audit) -> _Rated | None:
     """Return what both judges make of a pair; None where one of them does not score it."""
-    means, first = order_means(audit.cells), audit.pair.record["outcome"]
+    means, first = order_means(by_order(audit.cells)), audit.pair.record["outcome"]
     return None if means is None or first == "unscored" else (first, outcome_of(means)[0], audit)
 
 

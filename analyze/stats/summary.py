@@ -12,17 +12,18 @@ no digit. Unscored pairs enter no mean; `coverage` and `worst` say what they cou
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Container, Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import combinations
-from math import fsum, sqrt
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import chain, combinations
+from math import nan, sqrt
+from typing import TYPE_CHECKING
 
 from analyze.stats.adjusted import corrected_correctness, sensitivity
 from analyze.stats.check import JudgeCheck, judge_check
 from analyze.stats.expected import Probabilities, probabilities
 from analyze.stats.hypotheses import (
     benjamini_hochberg,
+    doubled_ranks,
     holm,
     minimum_detectable_effect,
     sign_counts,
@@ -31,33 +32,33 @@ from analyze.stats.hypotheses import (
     tost,
     wilcoxon_pratt,
 )
-from analyze.stats.intervals import Estimate, clopper_pearson, mean_se, rate_interval
+from analyze.stats.intervals import Estimate, clopper_pearson, exact_sum, mean_se, numbered, rate_interval
 from analyze.stats.issues import IssueCount, count_issues
 from analyze.stats.models import Sensitivity
 from analyze.stats.pairs import (
     POINTS,
     Audit,
-    Outcome,
     Pair,
     Record,
-    Spans,
-    TaskMean,
+    TaskMeans,
     audits_of,
     cluster_sums,
     cluster_values,
     dimension_means,
     facts_held,
     mean_gap,
-    outcome_of,
     over_tasks,
     pairs_of,
     rate,
     sorted_records,
     task_means,
-    task_spans,
 )
 from analyze.stats.robin import RoundRobin, round_robin
 from analyze.stats.second import SecondJudge, second_judge
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Adjustment = Callable[[Sequence[float]], list[float]]
 
@@ -260,32 +261,27 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """What was judged of pairs, overall or on a dimension, in columns. An unscored pair has no score.
+    """What was judged of pairs, overall or on a dimension: arrays, one element a pair.
 
-    `clusters` and `spans` follow from `pairs`: made once for them, not for each of 8 dimensions.
+    `tasks` and `clusters` are numbers. `points` and `scores` are NaN of an unscored pair; `ties` are places in `_TIES`.
     """
 
-    pairs: Sequence[Pair]
-    clusters: Sequence[Hashable]
-    spans: Spans
-    outcomes: Sequence[Outcome]
-    tie_kinds: Sequence[str | None]
-    scores: Sequence[float | None]
+    tasks: NDArray[np.int64]
+    clusters: NDArray[np.int64]
+    by_rule: NDArray[np.bool_]
+    points: NDArray[np.float64]
+    ties: NDArray[np.int64]
+    scores: NDArray[np.float64]
 
     @property
-    def means(self) -> list[TaskMean]:
-        return task_means(self.clusters, self.scores, self.spans)
+    def means(self) -> TaskMeans:
+        return task_means(self.scores, self.tasks, self.clusters)
 
     def only(self, rows: Sequence[int]) -> _Judged:
-        """Return the rows of one rival, who is in a task once."""
-        return _Judged(
-            [self.pairs[row] for row in rows],
-            [self.clusters[row] for row in rows],
-            None,
-            [self.outcomes[row] for row in rows],
-            [self.tie_kinds[row] for row in rows],
-            [self.scores[row] for row in rows],
-        )
+        return _Judged(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+
+_TIES = (None, "true", "weak", "conflict")
 
 
 def _rows_by_author(pairs: Sequence[Pair]) -> dict[str, list[int]]:
@@ -330,30 +326,46 @@ def summarise(records: Sequence[Record]) -> Summary:
 
 
 def _overall(pairs: Sequence[Pair]) -> _Judged:
-    outcomes, kinds, scores = ([pair.record[key] for pair in pairs] for key in ("outcome", "tie_kind", "score"))
-    return _Judged(pairs, [pair.cluster for pair in pairs], task_spans(pairs), outcomes, kinds, scores)
+    import numpy as np
+
+    return _Judged(
+        *_known(pairs),
+        points=np.array([POINTS.get(pair.record["outcome"], nan) for pair in pairs], dtype=float),
+        ties=np.array([_TIES.index(pair.record["tie_kind"]) for pair in pairs], dtype=int),
+        scores=np.array([pair.record["score"] for pair in pairs], dtype=float),
+    )
+
+
+def _known(pairs: Sequence[Pair]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    """Return what is known of pairs before they are judged: the first fields of `_Judged`."""
+    import numpy as np
+
+    tasks, clusters = numbered([pair.task_id for pair in pairs]), numbered([pair.cluster for pair in pairs])
+    return tasks, clusters, np.array([pair.is_by_rule for pair in pairs], dtype=bool)
 
 
 # --- one rival, all rivals ---
 
 
-def _result(author: str, judged: _Judged, means: Sequence[TaskMean]) -> Result:
-    outcomes = Counter(judged.outcomes)
-    ties = Counter(judged.tie_kinds)
-    score = over_tasks(means)
+def _result(author: str, judged: _Judged, means: TaskMeans) -> Result:
+    import numpy as np
+
+    wins, ties, losses = (int(np.count_nonzero(judged.points == points)) for points in (1.0, 0.5, 0.0))
+    kinds = dict(zip(_TIES, np.bincount(judged.ties, minlength=len(_TIES)).tolist(), strict=True))
+    score, count = over_tasks(means), len(judged.points)
     return Result(
         author=author,
-        pairs=len(judged.pairs),
-        wins=outcomes["win"],
-        ties_true=ties["true"],
-        ties_weak=ties["weak"],
-        ties_conflict=ties["conflict"],
-        losses=outcomes["loss"],
-        unscored=outcomes["unscored"],
-        by_rule=sum([pair.is_by_rule for pair in judged.pairs]),
-        clusters=len({cluster for _, _, cluster in means}),
-        win_rate=_rate(judged, ("win", "tie", "loss")),
-        decided_rate=_rate(judged, ("win", "loss")),
+        pairs=count,
+        wins=wins,
+        ties_true=kinds["true"],
+        ties_weak=kinds["weak"],
+        ties_conflict=kinds["conflict"],
+        losses=losses,
+        unscored=count - wins - ties - losses,
+        by_rule=int(np.count_nonzero(judged.by_rule)),
+        clusters=len(np.unique(means.clusters)),
+        win_rate=_rate(judged, ~np.isnan(judged.points)),
+        decided_rate=_rate(judged, (judged.points == 1.0) | (judged.points == 0.0)),
         score=score,
         worst=(_worst(judged, score, 0.0), _worst(judged, score, 1.0)),
         p_value=None,
@@ -362,29 +374,29 @@ def _result(author: str, judged: _Judged, means: Sequence[TaskMean]) -> Result:
     )
 
 
-def _rate(judged: _Judged, counted: Container[Outcome]) -> Estimate:
-    """Return the mean of the points of the pairs whose outcome counts."""
-    rows = [row for row, outcome in enumerate(judged.outcomes) if outcome in counted]
-    points = [POINTS[judged.outcomes[row]] for row in rows]
-    return rate_interval(points, [judged.clusters[row] for row in rows])
+def _rate(judged: _Judged, counted: NDArray[np.bool_]) -> Estimate:
+    """Return the mean of the points of the pairs that count."""
+    return rate_interval(judged.points[counted], judged.clusters[counted])
 
 
 def _worst(judged: _Judged, score: Estimate, missing: float) -> float:
     """Return the mean over tasks with `missing` for what was not scored."""
+    import numpy as np
+
     if score.value is None:
         return missing
-    if None not in judged.scores:
+    unscored = np.isnan(judged.scores)
+    if not unscored.any():
         return score.value
-    filled = [missing if score is None else score for score in judged.scores]
-    means = task_means(judged.clusters, filled, judged.spans)
-    return fsum(mean for mean, _, _ in means) / len(means)
+    means = task_means(np.where(unscored, missing, judged.scores), judged.tasks, judged.clusters)
+    return exact_sum(means.values) / len(means)
 
 
 def _headline(author: str, judged: _Judged) -> Result:
     """Return a result with all its tests."""
     means = judged.means
     result = _result(author, judged, means)
-    if not means:
+    if not len(means):
         return result
     sums, values = cluster_sums(means), cluster_values(means)
     sd = mean_se(values).se * sqrt(len(values))
@@ -415,16 +427,10 @@ def _adjusted(results: Sequence[Result], adjust: Adjustment) -> list[Result]:
 
 
 def _dimensions(pairs: Sequence[Pair]) -> dict[str, Dimension]:
-    names = list(dict.fromkeys(name for pair in pairs for name in pair.record["dimensions"]))
+    names = list(dict.fromkeys(chain.from_iterable(pair.record["dimensions"] for pair in pairs)))
     asked = [pair for pair in pairs if pair.cells]
-    clusters, spans = [pair.cluster for pair in asked], task_spans(asked)
-    means = [dimension_means(pair.cells, names) for pair in asked]
-    judged = {
-        name: _Judged(
-            asked, clusters, spans, *_on_dimension([None if of_pair is None else of_pair[index] for of_pair in means])
-        )
-        for index, name in enumerate(names)
-    }
+    known, means = _known(asked), dimension_means(asked, names)
+    judged = {name: _Judged(*known, *_on_dimension(*means[:, :, at].T)) for at, name in enumerate(names)}
     rows = _rows_by_author(asked)
     every = [_explored(author, judged[name].only(rows[author])) for name in names for author in rows]
     adjusted = _adjusted(every, benjamini_hochberg)
@@ -444,19 +450,21 @@ def _dimensions(pairs: Sequence[Pair]) -> dict[str, Dimension]:
 
 
 def _on_dimension(
-    means: Sequence[tuple[float, float] | None],
-) -> tuple[Sequence[Outcome], Sequence[str | None], Sequence[float | None]]:
-    """Return the outcomes, kinds of ties and scores that two order means of each pair come to."""
-    said: list[tuple[Outcome, str | None]]
-    said = [("unscored", None) if both is None else outcome_of(both) for both in means]
-    scores = [None if both is None else (both[0] + both[1]) / 2 for both in means]
-    return [outcome for outcome, _ in said], [kind for _, kind in said], scores
+    first: NDArray[np.float64], second: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
+    """Return points, kinds of ties and scores of pairs whose two order means these are: see `outcome_of`."""
+    import numpy as np
+
+    scores, one, other = (first + second) / 2, np.sign(first - 0.5), np.sign(second - 0.5)
+    points = np.select([np.isnan(scores), one == other], [nan, (1 + one) / 2], 0.5)
+    kinds = [np.isnan(scores), (one == other) & (one != 0), one == other, one * other == 0]
+    return points, np.select(kinds, [0, 0, _TIES.index("true"), _TIES.index("weak")], _TIES.index("conflict")), scores
 
 
 def _explored(author: str, judged: _Judged) -> Result:
     """Return a result with the test that its p-value comes from, and no other."""
     means = judged.means
-    p_value = sign_flip_test(cluster_sums(means)) if means else None
+    p_value = sign_flip_test(cluster_sums(means)) if len(means) else None
     return replace(_result(author, judged, means), p_value=p_value, p_adjusted=p_value)
 
 
@@ -467,14 +475,13 @@ def _correlations(pairs: Sequence[Pair]) -> list[Correlation]:
     Source: C. Spearman, Am. J. Psychol. 15 (1904) 72-101.
     """
     import numpy as np
-    from scipy.stats import rankdata  # type: ignore[import-untyped]  # SciPy ships no types
 
     scored = [pair.record["dimensions"] for pair in pairs if pair.record["dimensions"]]
     names = list(scored[0]) if scored else []
-    ranks = {
-        name: np.rint(2 * rankdata([scores[name] for scores in scored])).astype(np.int64) - len(scored) - 1
-        for name in names
-    }
+    every = np.array([[*map(scores.__getitem__, names)] for scores in scored], dtype=float).reshape(
+        len(scored), len(names)
+    )
+    ranks = {name: _centred_ranks(column) for name, column in zip(names, every.T, strict=True)}
     found = []
     for first, second in combinations(names, 2):
         a, b = ranks[first], ranks[second]
@@ -483,30 +490,32 @@ def _correlations(pairs: Sequence[Pair]) -> list[Correlation]:
     return found
 
 
+def _centred_ranks(scores: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the doubled rank of each score, less the mean of them."""
+    import numpy as np
+
+    _, places, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks: NDArray[np.int64] = (doubled_ranks(counts) - len(scores) - 1)[places]
+    return ranks
+
+
 # --- rival against rival ---
 
 
 def _differences(by_author: Mapping[str, _Judged]) -> list[Difference]:
-    scores = {
-        author: {
-            pair.task_id: (score, pair.cluster)
-            for pair, score in zip(judged.pairs, judged.scores, strict=True)
-            if score is not None
-        }
-        for author, judged in by_author.items()
-    }
-    differences = [_difference(first, second, scores) for first, second in combinations(scores, 2)]
+    differences = [_difference(*names, *map(by_author.__getitem__, names)) for names in combinations(by_author, 2)]
     adjusted = iter(holm([one.p_value for one in differences if one.p_value is not None]))
     return [one if one.p_value is None else replace(one, p_holm=next(adjusted)) for one in differences]
 
 
-def _difference(first: str, second: str, scores: Mapping[str, Mapping[str, tuple[float, Hashable]]]) -> Difference:
-    against_first, against_second = scores[first], scores[second]
-    gaps: list[TaskMean] = [
-        (against_second[task][0] - score, 1, cluster)
-        for task, (score, cluster) in against_first.items()
-        if task in against_second
-    ]
-    p_value = sign_flip_test(cluster_sums(gaps, equal=0.0)) if gaps else None
+def _difference(first: str, second: str, against_first: _Judged, against_second: _Judged) -> Difference:
+    import numpy as np
+
+    common, of_first, of_second = np.intersect1d(
+        against_first.tasks, against_second.tasks, assume_unique=True, return_indices=True
+    )
+    scores = against_second.scores[of_second] - against_first.scores[of_first]
+    gaps = task_means(scores, common, against_first.clusters[of_first])
+    p_value = sign_flip_test(cluster_sums(gaps, equal=0.0)) if len(gaps) else None
     equal = tost(cluster_values(gaps, equal=0.0), EQUAL_WITHIN)
     return Difference(first, second, mean_gap(gaps), equal, p_value, p_value)

@@ -25,9 +25,9 @@ MEDICAL = re.compile("pneumonia|health|肺炎|medical")
 
 
 def text_of(body: Body) -> str:
-    """Return the text that a request with the packaged prompt asks about."""
+    """Return the text that a request with the packaged prompt asks about; what asks for a letter comes behind it."""
     content = str(body["messages"][0]["content"])
-    return re.split(r"\n(?:Query|Text|查询|文本): ?", content)[-1]
+    return re.split(r"\n(?:Query|Text|查询|文本): ?", content)[-1].partition("\n\n")[0]
 
 
 def right(body: Body) -> str:
@@ -47,14 +47,17 @@ class Command:
 
     folder: Path
     servers: list[FakeVLLM]
-    reply: Callable[[Body], str] = right
+    reply: Callable[[Body], str | web.Response] = right
     tokens: Callable[[Body], list[Any]] | None = None  # the log-probabilities of a reply
     bodies: list[Body] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         async def handler(request: web.Request, body: Body) -> web.Response:
             self.bodies.append(body)
-            reply = chat_reply(self.reply(body))
+            said = self.reply(body)
+            if isinstance(said, web.Response):
+                return said
+            reply = chat_reply(said)
             if self.tokens is not None:
                 reply["choices"][0]["logprobs"] = {"content": self.tokens(body)}
             return web.json_response(reply)
@@ -71,7 +74,7 @@ class Command:
 
     def run(self, *flags: str, output: str = "out.jsonl", addresses: bool = True) -> Ended:
         process = self.start(*flags, output=output, addresses=addresses)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=300)
         return Ended(process.returncode, out, err)
 
     def write(self, name: str, content: str | list[Any]) -> str:
@@ -126,6 +129,12 @@ def sure(label: str, p: float) -> list[Row]:
     top = [{"token": label, "logprob": math.log(p)}, {"token": other, "logprob": math.log(1 - p)}]
     plain = [{"token": text, "logprob": 0.0, "top_logprobs": []} for text in ('{"label": "', '"}')]
     return [plain[0], {"token": label, "logprob": math.log(p), "top_logprobs": top}, plain[1]]
+
+
+def letters(**probabilities: float) -> list[Row]:
+    """Return the log-probabilities of a label read: of each letter, as vLLM tells them of tokens by their numbers."""
+    top = [{"token": f"token_id:{ord(letter)}", "logprob": math.log(p)} for letter, p in probabilities.items()]
+    return [{**max(top, key=lambda one: one["logprob"]), "top_logprobs": top}]
 
 
 @pytest.fixture

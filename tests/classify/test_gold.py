@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -72,6 +73,13 @@ def test_several_labels_a_text_are_held_against_several(classify: Command) -> No
     ended = classify.run("--input", "q.jsonl", *flags)
     assert ended.code == 0, ended.err
     assert "all labels right 50.0%" in ended.out and "Hamming loss 0.250" in ended.out
+    head, spa, food, mean = (
+        line.split() for line in ended.out.splitlines() if re.match("    (label|spa|food|mean of)", line)
+    )
+    assert head[-2:] == ["κ", "MCC"] and spa[-2:] == ["1.000", "1.000"], "spa is right in every text"
+    assert food[-2:] == ["0.000", "n/a"] and mean[-2:] == ["0.500", "1.000"], "food is always said: that tells nothing"
+    page = (classify.folder / "out.jsonl.report.html").read_text()
+    assert "mean κ of labels" in page and '<th scope="col" class="num">MCC</th>' in page
     assert "'pool' 1" in ended.out and "disagreements.jsonl (2)" in ended.out
 
 

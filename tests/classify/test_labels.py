@@ -102,6 +102,19 @@ def test_a_file_that_holds_no_labels_is_refused_by_name(tmp_path: Path, content:
         read_labels(str(path))
 
 
+@pytest.mark.parametrize("slip", ['{"lable": "b"}', '{"label": "b", "descripton": "x"}'])
+def test_a_slip_in_the_name_of_a_field_is_shown(tmp_path: Path, slip: str) -> None:
+    (tmp_path / "labels.json").write_text(f'["a", {slip}]')
+    with pytest.raises(InputError, match=re.escape(slip.replace(" ", ""))):
+        read_labels(str(tmp_path / "labels.json"))
+
+
+def test_a_file_of_another_ending_is_not_taken_for_the_name_of_a_label(tmp_path: Path) -> None:
+    (tmp_path / "labels,v2.csv").write_text("a\nb")
+    with pytest.raises(UsageError, match=r"one of \.txt, \.json, \.jsonl"):
+        read_labels(str(tmp_path / "labels,v2.csv"))
+
+
 def test_a_text_goes_where_the_prompt_has_a_place_for_it_and_else_to_its_end() -> None:
     assert messages("Q: {query} A:", "hi {query}")[0]["content"] == "Q: hi {query} A:"
     assert messages("Classify.\n", "hi")[0]["content"] == "Classify.\n\nhi"

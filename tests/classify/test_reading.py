@@ -79,6 +79,34 @@ def test_each_of_several_labels_has_a_probability_of_its_own() -> None:
     assert sure.value == pytest.approx(0.75)
 
 
+def unfinished(*cuts: tuple[bytes, float], told: bool) -> Token:
+    """A token that is part of a character, the first of what could have stood there; vLLM does not tell its bytes."""
+    top = [{"token": "", "logprob": math.log(p), "bytes": [*cut] if told else []} for cut, p in cuts]
+    return {**top[0], "top_logprobs": top}
+
+
+def test_labels_whose_characters_are_several_tokens_count_where_the_tokens_bytes_are_told() -> None:
+    """医疗 and 其他 begin with the same byte."""
+    rest = "医".encode()[2:]
+    first, other = ("医".encode()[1:2], 0.7), ("其".encode()[1:2], 0.3)
+    last = {"token": "医", "logprob": 0.0, "bytes": [*rest], "top_logprobs": []}
+    tokens = [token('{"label": "'), unfinished((b"\xe5", 1.0), told=True), unfinished(first, other, told=True), last]
+    sure = confidence_of([*tokens, token('疗"}')], read_labels("医疗,其他"))
+    assert sure is not None and sure.probabilities == pytest.approx({"医疗": 0.7, "其他": 0.3})
+
+
+def test_where_they_are_not_told_there_is_no_confidence_instead_of_one_of_a_hundred_percent() -> None:
+    tokens = [token('{"label": "'), unfinished((b"\xe5", 1.0), told=False)]
+    tokens += [unfinished((b"\x8c", 0.7), (b"\x85", 0.3), told=False), token("医"), token('疗"}')]
+    assert confidence_of(tokens, read_labels("医疗,其他")) is None
+
+
+def test_an_unfinished_character_that_only_one_label_goes_on_with_counts_for_it() -> None:
+    tokens = [token('{"label": "'), token("o", ("o", 0.6), ("", 0.4)), token('thers"}')]
+    sure = confidence_of(tokens, read_labels("医疗,others"))
+    assert sure is not None and sure.probabilities == pytest.approx({"医疗": 0.4, "others": 0.6})
+
+
 @pytest.mark.parametrize("content", [None, [], "text", [{"token": "{"}], [{}], 3, [token("no"), token("reply")]])
 def test_what_tells_nothing_gives_no_confidence(content: object) -> None:
     assert confidence_of(content, read_labels(None)) is None

@@ -19,8 +19,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 CHECKS = Path(__file__).parent / "checks"
-RUN_SECONDS = 20
-COMPILE_SECONDS = 120
+RUN_SECONDS = 100
+COMPILE_SECONDS = 600
 TOOLS = {
     "python": (sys.executable,),
     "javascript": ("node",),

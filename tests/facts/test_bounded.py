@@ -27,7 +27,7 @@ def test_a_sleeper_and_what_it_started_are_ended(tmp_path: Path) -> None:
     with pytest.raises(GaveUp, match="over 5 s"):
         run_python(["-c", code], folder=tmp_path, cpu_s=0.5)
     sleeper = int((tmp_path / "pid").read_text())
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while _runs(sleeper) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not _runs(sleeper)

@@ -24,7 +24,7 @@ Event = Callable[[], object]
 
 
 class Story:
-    """What happens after how many outcomes."""
+    """What happens after how many outcomes. While it happens no other outcome is told, so that rows are left for it."""
 
     def __init__(self, events: dict[int, Event]) -> None:
         self._events = dict(events)
@@ -35,8 +35,8 @@ class Story:
         with self._lock:
             self._count += 1
             event = self._events.pop(self._count, None)
-        if event is not None:
-            event()
+            if event is not None:
+                event()
 
 
 def question(row: int) -> list[dict[str, str]]:

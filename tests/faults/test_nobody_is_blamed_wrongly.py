@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from typing import Any
 
 import openai
@@ -16,20 +17,14 @@ from analyze import AsyncMultiVLLMClient, ChatRequest, MultiVLLMClient, ask_many
 from analyze.core import BULK, SINGLE, Core
 from analyze.lookout import LAST_LOOK_S
 from tests.fake_vllm import FakeVLLM
+from tests.faults import conftest
 from tests.faults.conftest import TIMES_S
 from tests.faults.paths import PATHS, question, row_of
 
 ROWS = 120
 FAILED = {"server", "InternalServerError", "APIConnectionError"}
-STALLED_S = TIMES_S["analyze.watch.STALLED_S"]
-SILENT_S = 1.5
+SILENT_S, STALLED_S = TIMES_S["analyze.watch.SILENT_S"], TIMES_S["analyze.watch.STALLED_S"]
 FAR_S = 600.0
-
-
-@pytest.fixture(autouse=True)
-def patient(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine that has other things to do may run no fake server for a second, and that is not what is tested."""
-    monkeypatch.setattr("analyze.watch.SILENT_S", SILENT_S)
 
 
 @asynccontextmanager
@@ -48,7 +43,7 @@ async def stream_of(client: AsyncMultiVLLMClient, row: int) -> openai.AsyncStrea
 
 
 async def until(happened: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not happened():  # noqa: ASYNC110 - servers live in threads of their own
             await asyncio.sleep(0.01)
 
@@ -110,10 +105,21 @@ async def test_a_stream_is_read_as_slowly_as_its_reader_likes(servers, cores):
         assert text == "hello" and ups(cores[-1]) == [True] * 4
 
 
+def test_a_server_too_busy_to_take_connections_is_not_put_out_by_callers_in_a_hurry(cores):
+    """Nor is it said to be away: they are told that their time is up."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, closing(socket.socket()) as first:
+        first.connect(full.getsockname())  # from now on the kernel answers nobody
+        with MultiVLLMClient([f"http://127.0.0.1:{full.getsockname()[1]}/v1"], timeout=0.5) as client:
+            for _ in range(4):
+                with pytest.raises(openai.APITimeoutError):
+                    client.chat.completions.create(model="fake-model", messages=question(0))
+            assert ups(cores[-1]) == [True]
+
+
 def test_a_caller_in_a_hurry_is_told_so_and_speaks_against_nobody(servers, cores):
     for server in servers:
-        server.slots, server.delay_s = None, 1.0
-    client = MultiVLLMClient([server.url for server in servers], timeout=0.3)
+        server.slots, server.delay_s = None, 5.0
+    client = MultiVLLMClient([server.url for server in servers], timeout=0.6)
 
     def hurry(row: int) -> type[Exception] | None:
         try:
@@ -166,12 +172,17 @@ def test_metrics_that_are_no_numbers_do_no_harm(servers, run, monkeypatch, caplo
 
 
 @pytest.mark.parametrize(("path", "status"), [("async", 404), ("bulk", 403)])
-def test_a_proxy_that_keeps_health_to_itself_is_no_complaint(path, status, servers, run):
+def test_a_proxy_that_keeps_health_to_itself_is_no_complaint(path, status, servers, run, cores):
     """Neither when a server is examined after a fault, nor when it is about to come back."""
     shaky = servers[1]
     for server in servers:
         server.statuses["/health"] = status
-    done = run(path, 500, {60: lambda: setattr(shaky, "mode", "reset"), 80: lambda: setattr(shaky, "mode", "ok")})
+    events = {
+        60: lambda: setattr(shaky, "mode", "reset"),
+        80: lambda: setattr(shaky, "mode", "ok"),
+        400: lambda: conftest.until(lambda: all(ups(cores[-1]))),
+    }
+    done = run(path, 500, events)
     assert done.lost == {} and done.thrown_out in ([], [1])
     assert ups(done.core) == [True] * 4
 
@@ -182,7 +193,7 @@ def test_a_proxy_that_keeps_health_to_itself_is_no_complaint(path, status, serve
 async def test_one_that_only_looks_healthy_does_not_keep_another_waiting(servers, cores, monkeypatch):
     monkeypatch.setattr("analyze.lookout.GENERATION_TIMEOUT_S", FAR_S)
     looks_healthy, well = servers[:2]
-    async with client_of([looks_healthy, well], unavailable_timeout_s=20) as client:
+    async with client_of([looks_healthy, well], unavailable_timeout_s=120) as client:
         looks_healthy.mode = well.mode = "reset"
         calls = [asyncio.create_task(ask(client)) for _ in range(8)]
         await until(lambda: ups(cores[-1]) == [False, False])

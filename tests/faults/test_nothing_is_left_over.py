@@ -16,7 +16,7 @@ import pytest
 
 from analyze import AsyncMultiVLLMClient, ChatRequest, MultiVLLMClient, aask_many
 from tests.fake_vllm import FakeVLLM
-from tests.faults.conftest import all_are_back_at_zero
+from tests.faults.conftest import all_are_back_at_zero, until
 from tests.faults.paths import question
 
 
@@ -40,13 +40,15 @@ async def test_a_thousand_cancelled_calls(urls, servers, cores):
                 if as_stream:
                     [chunk async for chunk in reply]
 
-        for _ in range(5):
+        rounds = 0
+        while rounds < 5 or sum(server.disconnects for server in servers) <= 100:  # they are told, and stop generating
             ended = await asyncio.gather(*(ask(row) for row in range(200)), return_exceptions=True)
             assert any(isinstance(end, TimeoutError) for end in ended)
+            rounds += 1
+            assert rounds < 100, "nobody tells the servers"
         await asyncio.to_thread(all_are_back_at_zero, cores[0])
         assert [instance.is_up for instance in cores[0].fleet.instances] == [True] * 4
         assert (await client.chat.completions.create(model="fake-model", messages=question(0))).choices
-    assert sum(server.disconnects for server in servers) > 100, "servers are told, and stop generating"
 
 
 async def test_a_thousand_streams_that_are_left_in_the_middle(urls, servers, cores):
@@ -69,11 +71,11 @@ async def test_a_thousand_streams_that_are_left_in_the_middle(urls, servers, cor
 
 def test_calls_of_a_sync_client_that_run_out_of_time(urls, servers, cores):
     for server in servers:
-        server.delay_s = 3.0
+        server.delay_s = 30.0
     with MultiVLLMClient(urls) as client:
         for row in range(8):
             with pytest.raises(openai.APITimeoutError):
-                client.with_options(timeout=0.1).chat.completions.create(model="fake-model", messages=question(row))
+                client.with_options(timeout=0.5).chat.completions.create(model="fake-model", messages=question(row))
         all_are_back_at_zero(cores[0])
 
 
@@ -87,11 +89,8 @@ async def test_hundreds_of_rows_of_bulk_runs_that_are_left_early(urls, servers, 
         dropped += sum(instance.in_flight for instance in cores[-1].fleet.instances)
         await stream.aclose()
         await asyncio.to_thread(all_are_back_at_zero, cores[-1])
-    for server in servers:
-        for _ in range(200):
-            if server.in_flight:
-                await asyncio.sleep(0.01)
-        assert server.in_flight == 0, "servers are told, and stop generating"
+    for server in servers:  # they are told, and stop generating
+        await asyncio.to_thread(until, lambda server=server: server.in_flight == 0)
 
 
 WAYS_TO_WAIT: dict[str, Callable[[FakeVLLM], object]] = {
@@ -116,12 +115,13 @@ async def test_closing_an_async_client_ends_its_calls_and_leaves_no_task(way, ur
     ]
     await asyncio.sleep(0.3)
     await client.close()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         ends = await asyncio.gather(*calls, return_exceptions=True)
     assert {type(end) for end in ends} == {openai.APIConnectionError}
     assert all("closed" in str(end) for end in ends), ends
-    await asyncio.sleep(0.05)
-    assert asyncio.all_tasks() == before
+    async with asyncio.timeout(60):
+        while asyncio.all_tasks() != before:  # noqa: ASYNC110 - a task is one until the loop has run once more
+            await asyncio.sleep(0.01)
     del calls, ends
     gc.collect()
     assert not [record for record in caplog.records if record.name == "asyncio"]
@@ -129,7 +129,7 @@ async def test_closing_an_async_client_ends_its_calls_and_leaves_no_task(way, ur
 
 @pytest.mark.parametrize("way", WAYS_TO_WAIT)
 def test_closing_a_sync_client_ends_its_calls_and_leaves_no_thread(way, urls, servers, caplog):
-    threads = threading.active_count() - sum(server.alive for server in servers)
+    before = set(threading.enumerate())
     client = MultiVLLMClient(urls, unavailable_timeout_s=60)
     for server in servers:
         WAYS_TO_WAIT[way](server)
@@ -145,15 +145,15 @@ def test_closing_a_sync_client_ends_its_calls_and_leaves_no_thread(way, urls, se
         calls = [pool.submit(call, row) for row in range(8)]
         time.sleep(0.3)
         client.close()
-        assert all("closed" in str(future.result(5)) for future in calls)
-    assert threading.active_count() - sum(server.alive for server in servers) == threads
+        assert all("closed" in str(future.result(60)) for future in calls)
+    assert set(threading.enumerate()) <= before
     gc.collect()
     assert not [record for record in caplog.records if record.name == "asyncio"]
 
 
 async def test_a_stream_whose_client_is_closed_raises(urls, servers):
     for server in servers:
-        server.reply, server.drip_s = "x" * 100, 0.05
+        server.reply, server.drip_s = "x" * 10_000, 0.05
     async_client, client = AsyncMultiVLLMClient(urls), MultiVLLMClient(urls)
     asked = {"model": "fake-model", "messages": question(0), "stream": True}
     async_stream, stream = await async_client.chat.completions.create(**asked), client.chat.completions.create(**asked)
@@ -161,7 +161,7 @@ async def test_a_stream_whose_client_is_closed_raises(urls, servers):
     next(iter(stream))
     await async_client.close()
     client.close()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         with pytest.raises(openai.APIConnectionError):
             [chunk async for chunk in async_stream]
     with pytest.raises(openai.APIConnectionError):

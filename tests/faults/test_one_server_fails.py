@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 from aiohttp import web
 
 from tests.fake_vllm import FakeVLLM, Handler, chat_reply
+from tests.faults.conftest import until
 from tests.faults.paths import PATHS, Run, row_of
 
 ROWS = 240
@@ -25,14 +25,14 @@ BROKEN_STREAM = {"APIConnectionError", "APIError"}
 class Fault:
     """`put_out`: the server is; else it is busy. `begins`: an answer has begun by then, so that a stream must raise.
 
-    `noticed_s`: about how long the client needs to see it.
+    `is_silent`: it fails no request, and is noticed by its silence alone.
     """
 
     name: str
     begin: Callable[[FakeVLLM], object]
     put_out: bool = True
     begins: bool = False
-    noticed_s: float = 0.0
+    is_silent: bool = False
     paths: tuple[str, ...] = tuple(PATHS)
 
 
@@ -106,30 +106,36 @@ def test_a_server_that_fails_from_the_start_costs_no_row(fault: Fault, path: str
         Fault("restarted", FakeVLLM.crash),
         Fault("reset before the reply", mode("reset"), paths=("bulk",)),
         Fault("500", mode("500"), paths=("async", "bulk")),
-        Fault("never generates", mode("never"), noticed_s=1.5, paths=("async", "bulk")),
-        Fault("ignores everything", mode("freeze"), noticed_s=1.0, paths=("async", "bulk")),
+        Fault("never generates", mode("never"), is_silent=True, paths=("async", "bulk")),
+        Fault("ignores everything", mode("freeze"), is_silent=True, paths=("async", "bulk")),
     ]
 )
 def test_a_server_that_is_well_again_is_asked_again(fault: Fault, path: str, servers, run, cores):
     """Or started again, where it had ended."""
-    healed = servers[1]
+    healed, others = servers[1], [*servers[:1], *servers[2:]]
     asked = []
-    for server in servers:
-        server.delay_s = 0.03  # the others do 400 a second meanwhile
+
+    def work(mode: str) -> None:
+        for server in others:
+            server.mode = mode
 
     def heal() -> None:
-        while cores[-1].fleet.instances[1].is_up:
-            time.sleep(0.01)
+        until(lambda: not cores[-1].fleet.instances[1].is_up)
+        work("endless")  # rows are left for it, however long it takes to come back
         asked.append(healed.asked)
         healed.mode = "ok"
         if not healed.alive:
             healed.start()
+        until(lambda: cores[-1].fleet.instances[1].is_up)
+        work("ok")
 
     def fall_ill() -> None:
+        if fault.is_silent:
+            work("endless")
         fault.begin(healed)
         threading.Thread(target=heal, daemon=True).start()
 
-    done = run(path, 480 + int(400 * fault.noticed_s), {60: fall_ill})
+    done = run(path, 480, {60: fall_ill})
     assert done.lost == {}
     assert done.thrown_out == [1] and f"{healed.url} is back" in done.said
     assert healed.asked > asked[0] + 5
@@ -153,7 +159,7 @@ def test_a_long_prefill_is_no_death(path, servers, run):
 
     def prefill(server: FakeVLLM) -> Handler:
         async def handler(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
-            for _ in range(32 if row_of(body) == 7 else 0):
+            for _ in range(80 if row_of(body) == 7 else 0):
                 await asyncio.sleep(0.05)
                 server.kv_cache_usage += 0.01
             return web.json_response(chat_reply("hello"))
@@ -171,18 +177,25 @@ def test_a_long_prefill_is_no_death(path, servers, run):
     ("path", "card", "value"), [*((path, "root", "/models/other") for path in PATHS), ("async", "max_model_len", 4096)]
 )
 def test_a_server_that_comes_back_with_other_weights_under_the_same_name_is_held_out_and_named(
-    path, card, value, servers, run
+    path, card, value, servers, run, cores
 ):
     changed = servers[1]
     asked = []
     for server in servers:
-        server.delay_s = 0.05  # time to learn what it serves before it ends
+        server.mode = "endless"
+
+    def begin() -> None:
+        until(lambda: cores and all(instance.models for instance in cores[-1].fleet.instances))
+        for server in servers:
+            server.mode = "ok"
 
     def come_back() -> None:
         asked.append(changed.asked)
         setattr(changed, card, value)
         changed.start()
+        until(lambda: str(value) in (cores[-1].fleet.instances[1].reason or ""))
 
+    threading.Thread(target=begin, daemon=True).start()  # when it is known what each serves
     done = run(path, 400, {60: changed.crash, 100: come_back})
     assert done.thrown_out == [1] and len(done.lost) <= (changed.peak if path == "stream" else 0)
     assert changed.asked == asked[0], "it is asked nothing any more"

@@ -16,7 +16,8 @@ from analyze.facts import Facts
 from analyze.judge.audit import CLAIMS, COMMANDS, TWINS
 from analyze.judge.tasks import Task
 from analyze.per_task import MAX_CODE_CHARS
-from analyze.pipeline import DEMO_AUDIT_TASKS, Artefacts
+from analyze.pipeline.artefacts import Artefacts
+from analyze.pipeline.judges import DEMO_AUDIT_TASKS
 from analyze.runs.journal import read_outcomes
 from analyze.tiny_model import DEMO_MODEL_NAME
 from tests.fake_vllm import FakeVLLM, chat_reply
@@ -47,7 +48,7 @@ def a_task(number: int) -> dict[str, Any]:
 def only_the_protocol(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out what takes most of a run's time and is no part of the protocol: facts, pictures, pages."""
     calm = Facts("python", lines=3, code_lines=3)
-    monkeypatch.setattr("analyze.pipeline.facts_of", lambda tasks: dict.fromkeys(all_codes(tasks), calm))
+    monkeypatch.setattr("analyze.pipeline.steps.facts_of", lambda tasks: dict.fromkeys(all_codes(tasks), calm))
     monkeypatch.setattr("analyze.report.material.lay_out", lambda words, font: None)
     monkeypatch.setattr("analyze.report.pictures_of", lambda material: {})
     monkeypatch.setattr(

@@ -242,7 +242,11 @@ def test_ended_while_the_second_judge_is_asked_it_asks_exactly_what_is_missing(
     while len(second.bodies) < 4:
         time.sleep(0.01)
         assert process.poll() is None
+    second.mode = "endless"  # cells are left for the next run, however late the signal comes
     process.send_signal(number)
+    if number == signal.SIGINT:
+        assert any(b"stops at once" in line for line in process.stdout)
+    second.mode = "ok"
     process.communicate()
     assert process.returncode == code
     asked = len(run.bodies)

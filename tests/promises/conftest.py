@@ -67,7 +67,7 @@ def asked(servers: Sequence[FakeVLLM]) -> list[str]:
     return [question(body) for server in servers for body in server.bodies]
 
 
-def until(condition: Callable[[], object], timeout_s: float = 20.0) -> None:
+def until(condition: Callable[[], object], timeout_s: float = 120.0) -> None:
     """Wait until the condition holds."""
     give_up_at = time.monotonic() + timeout_s
     while not condition():

@@ -110,6 +110,20 @@ def test_patterns_and_choices_are_verified_as_schemas_are(batch: Batch, constrai
     assert batch.failed == {"row-1": "truncated"}
 
 
+@pytest.mark.parametrize("constraint", [{"regex": r'\{"label": "(a|b)"\}'}, {"choice": ['{"label": "a"}', "b"]}])
+def test_a_first_reply_that_is_cut_off_stops_the_run_where_no_constrained_one_begins_so(
+    batch: Batch, constraint: Row
+) -> None:
+    """A model that thinks aloud uses up its tokens on every row, and would be asked about all of them."""
+    write(batch.input, [row(number, structured_outputs=constraint) for number in range(20)])
+    replies(batch, lambda text, messages: ("<think>Let me see, this row", "length"))
+    ended = batch.run("--in-flight", "1")
+    assert ended.code == 4 and "does not apply" in ended.err and "Let me see" in ended.err
+    replies(batch, lambda text, messages: ('{"lab', "length"))
+    assert batch.run("--in-flight", "1").code == 1
+    assert set(batch.failed.values()) == {"truncated"} and len(batch.failed) == 20
+
+
 def test_a_pattern_in_a_dialect_that_is_not_ours_is_left_to_the_server(batch: Batch) -> None:
     replies(batch, lambda text, messages: ("x", "stop"))
     write(batch.input, [row(0, structured_outputs={"regex": r"(?<name"})])

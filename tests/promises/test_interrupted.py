@@ -6,10 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
+from analyze.runs.runner import FINISH_S
 from tests.promises.conftest import Batch, account, lines, row, until, write
 from tests.promises.warm import ROOT, Process
 
@@ -23,6 +26,12 @@ def at_work(batch: Batch) -> Process:
     process = batch.start("--in-flight", str(IN_FLIGHT))
     until(lambda: len(batch.asked) >= 3 * IN_FLIGHT)
     return process
+
+
+def asked_twice(batch: Batch, recorded: Iterable[str]) -> list[str]:
+    """Return which of these rows were asked more than once."""
+    times = Counter(batch.asked)
+    return [name for name in recorded if times[f"question {name.removeprefix('row-')}"] > 1]
 
 
 def finish(batch: Batch) -> None:
@@ -45,8 +54,9 @@ def test_the_first_signal_lets_what_is_in_flight_finish_and_says_how_to_continue
     assert f"continue with: python -m analyze.batch -i {batch.input} -o {batch.output}" in ended.err
     assert len(batch.asked) < ROWS
     assert len(lines(batch.output)) == len(batch.asked), "what was in flight is recorded"
+    recorded = list(batch.answers)
     finish(batch)
-    assert len(batch.asked) == ROWS, "nothing was asked twice"
+    assert asked_twice(batch, recorded) == []
 
 
 def test_a_second_ctrl_c_stops_at_once(batch: Batch) -> None:
@@ -57,7 +67,7 @@ def test_a_second_ctrl_c_stops_at_once(batch: Batch) -> None:
     process.interrupt()
     until(lambda: "Ctrl-C stops at once" in process.err)
     process.interrupt()
-    ended = process.wait(timeout_s=8)
+    ended = process.wait(timeout_s=FINISH_S / 2)  # sooner than what is in flight may take
     assert ended.code == 130, ended.err
     assert "continue with: python -m analyze.batch" in ended.err and "Traceback" not in ended.err
     assert len(lines(batch.output)) >= recorded
@@ -75,7 +85,7 @@ def test_an_interrupted_run_accounts_for_what_it_has_read(batch: Batch) -> None:
 
 
 def test_interrupted_while_failures_are_asked_again_each_row_has_one_record(batch: Batch) -> None:
-    write(batch.input, [row(number) for number in range(40)])
+    write(batch.input, [row(number) for number in range(ROWS)])
     for server in batch.servers:
         server.refuse = lambda body: 400
     assert batch.run().code == 1
@@ -86,9 +96,9 @@ def test_interrupted_while_failures_are_asked_again_each_row_has_one_record(batc
     process.interrupt()
     ended = process.wait()
     assert ended.code == 130, ended.err
-    assert len(batch.answers) < 40
+    assert len(batch.answers) < ROWS
     assert not set(batch.answers) & set(batch.failed)
-    assert len(batch.answers) + len(batch.failed) == 40
+    assert len(batch.answers) + len(batch.failed) == ROWS
 
 
 def command(batch: Batch, *flags: str) -> list[str]:
@@ -112,15 +122,16 @@ def test_the_command_that_is_printed_continues_the_run_as_it_stands(batch: Batch
     )
     until(lambda: len(batch.asked) >= IN_FLIGHT)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
     (printed,) = [line.split("continue with: ")[1] for line in err.splitlines() if "continue with: " in line]
     for server in batch.servers:
         server.delay_s = 0.0
-    done = subprocess.run(["bash", "-c", printed], env=environment(), capture_output=True, text=True, timeout=30)
+    recorded = list(batch.answers)
+    done = subprocess.run(["bash", "-c", printed], env=environment(), capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert len(batch.answers) == ROWS
-    assert len(batch.asked) == ROWS
+    assert asked_twice(batch, recorded) == []
 
 
 @pytest.mark.parametrize("reader", ["head -n 1", "true"])
@@ -133,7 +144,7 @@ def test_a_reader_that_goes_away_costs_no_answer(batch: Batch, reader: str) -> N
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
     )
     assert "Traceback" not in piped.stderr and "Exception ignored" not in piped.stderr
     assert len(batch.answers) == len(lines(batch.output)) <= 20

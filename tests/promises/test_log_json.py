@@ -111,9 +111,12 @@ def test_a_server_that_goes_and_comes_back(
     batch.servers = [fake(delay_s=0.1), fake(delay_s=0.1)]
     process = batch.start("--log-json", "--in-flight", "4", "--lang", lang)
     until(lambda: len(batch.asked) > 8)
+    batch.servers[1].mode = "endless"  # the run is not over before the other one is back
     batch.servers[0].crash()
     until(lambda: process.err.endswith("\n"))
     batch.servers[0].start()
+    until(lambda: process.err.count("\n") > 1 or process.has_ended)
+    batch.servers[1].mode = "ok"
     ended = process.wait()
     notes = [line["text"] for line in said(ended.err) if line["event"] == "note"]
     assert (ended.code, len(notes)) == (0, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 import errno
 import os
@@ -12,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
-from tests.promises.conftest import Batch, lines, name_of, row, strictly, until, write
+from tests.promises.conftest import Batch, Row, echo, lines, name_of, question, row, strictly, until, write
 
 ROWS = 200
 IN_FLIGHT = 8
@@ -85,13 +87,18 @@ def test_without_room_to_rewrite_the_output_the_old_one_stays_whole(
     assert len(batch.asked) <= 60 + 2
 
 
+def remove(folder: Path) -> None:
+    """Remove a folder that somebody is writing to: a file that comes meanwhile is removed with it."""
+    until(lambda: shutil.rmtree(folder, ignore_errors=True) or not folder.exists())
+
+
 def test_when_the_folder_is_removed_it_stops_and_starts_afresh_next_time(batch: Batch) -> None:
     write(batch.input, [row(number) for number in range(400)])
     for server in batch.servers:
         server.delay_s = 0.1
     process = batch.start("--in-flight", str(IN_FLIGHT))
     until(lambda: len(batch.asked) > 3 * IN_FLIGHT)
-    shutil.rmtree(batch.folder)
+    remove(batch.folder)
     stopped = process.wait()
     assert stopped.code == 4, stopped.err
     assert str(batch.output) in stopped.err and "removed" in stopped.err and "Traceback" not in stopped.err
@@ -104,12 +111,17 @@ def test_when_the_folder_is_removed_it_stops_and_starts_afresh_next_time(batch: 
 
 
 def test_when_the_folder_is_removed_from_a_short_run_that_is_said_too(batch: Batch) -> None:
-    write(batch.input, [row(number) for number in range(4)])
+    async def once_it_is_removed(request: web.Request, body: Row) -> web.Response:
+        while question(body) == "question 1" and batch.folder.exists():  # noqa: ASYNC110 - the test removes it
+            await asyncio.sleep(0.01)
+        return await echo(request, body)
+
     for server in batch.servers:
-        server.delay_s = 0.3
+        server.handler = once_it_is_removed
+    write(batch.input, [row(number) for number in range(4)])
     process = batch.start("--in-flight", "1")
     until(lambda: len(batch.asked) == 2)
-    shutil.rmtree(batch.folder)
+    remove(batch.folder)
     stopped = process.wait()
     assert stopped.code == 4, stopped.err
     assert "Traceback" not in stopped.err

@@ -30,7 +30,8 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 MODULE = "analyze.batch"
 ALSO_NEEDED = ("openai", "jsonschema_rs", "tqdm", "jinja2", "encodings.idna", "encodings.gb18030", "encodings.utf_16")
-LONGEST_S = 20.0
+LONGEST_S = 120.0
+"""Against a hang: a busy machine takes ten seconds to import what a parent needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +158,8 @@ class _Parent:
     def close(self) -> None:
         assert self._process.stdin is not None
         self._process.stdin.close()
-        self._process.wait(10)
-        self._reader.join(10)
+        self._process.wait(60)
+        self._reader.join(60)
 
 
 # -- the parent's side -------------------------------------------------------------------------------------------------

@@ -19,9 +19,15 @@ pytestmark = pytest.mark.vllm
 ROOT = Path(__file__).resolve().parents[2]
 READMES = ("README.md", "README.zh-CN.md")
 
+LOCAL = (
+    "python -m analyze.infer --model_path tiny-random --model_type hf --use_cpu --output_path outputs/infer "
+    "--task_name basic_example"
+)
+
 # What is not run as it stands, and what is run for it.
 INSTEAD = {
     "make test": "make --dry-run test",  # this test is part of it
+    LOCAL: f"env --unset VLLM_PORTS --unset VLLM_HOST {LOCAL}",  # who has set them would ask servers
     "./stop_vllm.sh": "VLLM_LOG_DIR=nowhere ./stop_vllm.sh",  # the servers are the session's: tests/servers stops some
 }
 
@@ -34,6 +40,8 @@ def commands() -> list[str]:
     """Each bash block line by line, but for the lines that belong together: a job in the background and its `wait`."""
     found = []
     for block in blocks(READMES[0], "bash"):
+        if "analyze.annotate" in block:  # wants a model that sees: tests/annotate/test_readme.py
+            continue
         whole = "wait" in block
         found.extend([block.strip()] if whole else block.strip().splitlines())
     return found
@@ -70,12 +78,18 @@ def test_every_command_runs(command: str, checkout: Path, real_fleet: RealFleet)
         env=environment(real_fleet),
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1800,
     )
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
 
 
-@pytest.mark.parametrize("number", range(len(blocks(READMES[0], "python"))))
+def is_task(code: str) -> bool:
+    return "def get_file_list(" in code
+
+
+@pytest.mark.parametrize(
+    "number", [n for n, code in enumerate(blocks(READMES[0], "python")) if not is_task(code)], ids=str
+)
 def test_every_python_example_runs_as_written(number: int, checkout: Path, real_fleet: RealFleet):
     """Only the ports and the model are those of the test's servers."""
     code = blocks(READMES[0], "python")[number].replace(
@@ -89,10 +103,29 @@ def test_every_python_example_runs_as_written(number: int, checkout: Path, real_
         env=environment(real_fleet) | {"OUTPUT_DIR": "outputs/example"},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1800,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
+
+
+def test_the_task_that_is_shown_is_one(checkout: Path, real_fleet: RealFleet):
+    (task,) = filter(is_task, blocks(READMES[0], "python"))
+    (checkout / "configs/shown").mkdir(parents=True)
+    (checkout / "configs/shown/task_config.py").write_text(task)
+    (checkout / "questions.jsonl").write_text('{"question": "What is a prime number?"}\n' * 2)
+    command = [sys.executable, "-m", "analyze.infer", "--model_type", "server", "--task_name", "shown"]
+    done = subprocess.run(
+        [*command, "--output_path", "outputs/shown", "--max_tokens", "16"],
+        cwd=checkout,
+        env=environment(real_fleet),
+        capture_output=True,
+        text=True,
+        timeout=1800,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    answers = checkout / "outputs/shown/results/extract/task_0001.jsonl"
+    assert len(answers.read_text().splitlines()) == 2
 
 
 @pytest.mark.parametrize("language", ["bash", "python", "json"])

@@ -96,7 +96,7 @@ def test_a_server_that_stops_costs_no_row_and_is_taken_back_when_it_goes_on(faul
         threading.Thread(target=watch, args=[time.monotonic()]).start()
 
     def watch(stopped_at: float) -> None:
-        while f"{url} is out" not in caplog.text and time.monotonic() < stopped_at + 40:
+        while f"{url} is out" not in caplog.text and time.monotonic() < stopped_at + 120:
             time.sleep(0.1)
         noticed_after_s.append(time.monotonic() - stopped_at)
         time.sleep(1)
@@ -109,15 +109,22 @@ def test_a_server_that_stops_costs_no_row_and_is_taken_back_when_it_goes_on(faul
     print(f"noticed after {noticed_after_s[0]:.1f} s")
     assert kinds(outcomes) == {"ok": len(outcomes)}
     assert {str(number) for number in range(200)} <= {outcome.id for outcome in outcomes}, "those that it held, too"
-    assert noticed_after_s[0] < 20, "not a wait for the request timeout"
+    assert noticed_after_s[0] < 60, "not a wait for the request timeout, which is ten minutes"
     assert f"{url} is back" in caplog.text
     assert answers_again(outcomes)
-    assert caplog.text.count("is out") == 1
+    assert caplog.text.count(f"{url} is out") == 1
 
 
 def test_a_stream_of_an_engine_that_dies_never_passes_for_a_whole_one(real_fleet: RealFleet):
     """vLLM ends such a stream in good order: an error as its last event, then [DONE]."""
-    kill = threading.Timer(1.0, real_fleet.kill_engine, [1])
+    url = real_fleet.urls[1]
+    (before,) = metrics(url, "generation_tokens_total")
+
+    def kill() -> None:
+        """Kill it while each of the six that it serves at once has said about fifty of its 700 tokens."""
+        while metrics(url, "generation_tokens_total") < (before + 300,):
+            time.sleep(0.05)
+        real_fleet.kill_engine(1)
 
     def stream(client: MultiVLLMClient, number: int) -> str | None:
         reason = None
@@ -134,9 +141,10 @@ def test_a_stream_of_an_engine_that_dies_never_passes_for_a_whole_one(real_fleet
             return "raised"
         return reason
 
-    with MultiVLLMClient(real_fleet.urls) as client, ThreadPoolExecutor(40) as pool:
-        kill.start()
+    with MultiVLLMClient(real_fleet.urls) as client, ThreadPoolExecutor(41) as pool:
+        killing = pool.submit(kill)
         ends = Counter(pool.map(lambda number: stream(client, number), range(40)))
+        killing.result()
         core = client._client._transport._core
         all_are_back_at_zero(core)
     assert set(ends) == {"raised", "length"}
@@ -191,7 +199,7 @@ def test_a_long_prefill_moves_the_cache_usage_step_by_step(limited: RealFleet):
         asked = pool.submit(
             client.chat.completions.create,
             model=DEMO_MODEL_NAME,
-            messages=[{"role": "user", "content": "word " * 1500}],
+            messages=[{"role": "user", "content": "word " * 3500}],
             max_tokens=1,
         )
         seen = set()

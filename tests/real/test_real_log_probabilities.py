@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import openai
 import pytest
 
-from analyze import MultiVLLMClient, analyze_task
+from analyze import run_pipeline
 from analyze.judge.cells import cell_body, cells_of
 from analyze.judge.probabilities import LOGPROBS, reading, verdict_only
 from analyze.judge.tasks import Task, read_tasks
@@ -54,20 +55,26 @@ def test_what_the_schema_forbids_is_masked_before_log_probabilities_are_taken_wh
     assert found.probabilities[found.digit - 1] == max(found.probabilities), "greedy"
 
 
-def test_a_task_is_judged_with_probabilities(server: RealFleet, task: Task) -> None:
-    with MultiVLLMClient(server.urls) as client:
-        analysis = analyze_task(task, DEMO_MODEL_NAME, client)
-    assert analysis is not None
+def judged(fleet: RealFleet, folder: Path) -> dict[str, Any]:
+    """The analysis of one audited task."""
+    (folder / "tasks.jsonl").write_text((ROOT / "data/tasks.jsonl").read_text().splitlines()[0])
+    run_pipeline(folder / "tasks.jsonl", folder / "out", base_urls=fleet.urls, audit_tasks=1)
+    analysis: dict[str, Any] = json.loads((folder / "out/per_task.jsonl").read_text())
+    return analysis
+
+
+def test_a_task_is_judged_with_probabilities(server: RealFleet, tmp_path: Path) -> None:
+    analysis = judged(server, tmp_path)
     cells = [cell for rival in analysis["rivals"] for cell in rival["cells"] if cell["status"] == "ok"]
     assert cells
     assert all(math.fsum(cell["probabilities"].values()) == pytest.approx(1) for cell in cells)
     assert all(rival["expected"] is not None for rival in analysis["rivals"] if rival["score"] is not None)
 
 
-def test_a_server_with_a_lower_limit_judges_all_the_same(tmp_path: Path, task: Task) -> None:
-    with running(tmp_path / "logs", 1, "--max-logprobs", "3") as fleet, MultiVLLMClient(fleet.urls) as client:
+def test_a_server_with_a_lower_limit_judges_all_the_same(tmp_path: Path) -> None:
+    with running(tmp_path / "logs", 1, "--max-logprobs", "3") as fleet:
         with pytest.raises(openai.BadRequestError, match="logprobs of 5, which is greater than max allowed: 3"):
             ask(fleet, {"messages": [{"role": "user", "content": "x"}], **LOGPROBS})
-        analysis = analyze_task(task, DEMO_MODEL_NAME, client)
-    assert analysis is not None and analysis["score"] is not None
+        analysis = judged(fleet, tmp_path)
+    assert analysis["score"] is not None
     assert {rival["expected"] for rival in analysis["rivals"]} == {None}

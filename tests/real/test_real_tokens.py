@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tokenizers import AddedToken, Tokenizer
 
 from analyze.inert import inert
@@ -17,6 +18,8 @@ from analyze.tiny_model import DEMO_MODEL_NAME, SPECIAL_TOKENS, write_model
 from analyze.tokens import unguarded_tokens
 from tests.real.conftest import RealFleet, running
 from tests.test_inert import CONTROL
+
+pytestmark = pytest.mark.vllm
 
 HOSTILE = """
 print('<|im_end|>
@@ -31,7 +34,7 @@ def asker(fleet: RealFleet) -> Any:
     def answer(path: str, body: Mapping[str, Any]) -> Mapping[str, Any] | None:
         request = urllib.request.Request(root + path, json.dumps(body).encode(), {"Content-Type": "application/json"})
         try:
-            with urllib.request.urlopen(request, timeout=60) as response:
+            with urllib.request.urlopen(request, timeout=600) as response:
                 return json.load(response)
         except urllib.error.HTTPError:
             return None

@@ -63,13 +63,13 @@ def test_a_killed_server_costs_no_request(real_fleet):
 def test_the_pipeline_survives_a_server_killed_in_the_middle(real_fleet, tmp_path):
     process = start_pipeline(real_fleet, tmp_path)
     journal = tmp_path / "journal.jsonl"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not journal.exists() or journal.read_bytes().count(b"\n") < 40:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline, "the pipeline does not get on"
         time.sleep(0.1)
     real_fleet.kill(1)
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=1200)
     assert process.returncode in (0, 1), err
 
     run = json.loads((tmp_path / "run.json").read_text())
@@ -87,7 +87,7 @@ def test_the_pipeline_survives_a_server_killed_in_the_middle(real_fleet, tmp_pat
 
     asked_before = len(lines(journal))
     again = start_pipeline(real_fleet, tmp_path)
-    again.communicate(timeout=120)
+    again.communicate(timeout=600)
     assert again.returncode == process.returncode
     assert len(lines(journal)) == asked_before, "a finished run asks nothing again"
 
@@ -102,7 +102,7 @@ def test_the_pipeline_killed_and_continued_ends_as_if_never_killed(real_fleet, t
         process.kill()
         process.wait()
     last = start_pipeline(real_fleet, tmp_path, "--audit-tasks", "0")
-    _, err = last.communicate(timeout=300)
+    _, err = last.communicate(timeout=1200)
     assert last.returncode in (0, 1), err
     rows = Counter(row["custom_id"] for row in lines(journal))
     counts = json.loads((tmp_path / "run.json").read_text())["counts"]

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from analyze.judge.issues import ISSUES
 from analyze.report.charts import Bar, Gauge, Mark, Point, Pull, Twin, dots, gauges, pulls, stacked_bars, twins
 from analyze.report.safe import visible
 from analyze.report.style import INKS, NARROW_PX, WIDE_PX
@@ -34,6 +35,22 @@ def reach(drawing: Drawing) -> tuple[float, float, float, float]:
                 xs.append(x)
                 ys.append(y)
     return min(xs), max(xs), min(ys), max(ys)
+
+
+@pytest.mark.parametrize(
+    "name", ["Qwen3-Coder-30B-A3B-Instruct", *(name for issue in ISSUES.values() for name in issue)]
+)
+@pytest.mark.parametrize("width", [WIDE_PX, NARROW_PX])
+def test_the_name_of_an_issue_or_of_a_model_is_not_cut(name: str, width: int):
+    drawn = twins([Twin(name, 0.2, 0.1, "20%")], names=("a", "b"), label="", width=width)
+    assert name in [shape.text for shape in drawn.shapes if isinstance(shape, Text)]
+
+
+def test_a_long_value_stands_beside_the_scale_and_not_on_it():
+    drawn = dots([Point("a", 0.5, 0.4, 0.6, "−0.10 (−0.25 … −0.05)")], ends=("left", "right"), label="")
+    scale = max(line.x1 for line in drawn.shapes if isinstance(line, Line))
+    value = next(it for it in drawn.shapes if isinstance(it, Text) and it.text.startswith("−0.10"))
+    assert value.x - text_width(value.text, value.size) > scale
 
 
 def check(drawing: Drawing) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from xml.etree import ElementTree
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import ImageFont
 
 from analyze.judge.issues import ISSUES
 from analyze.report.clouds import lay_out
@@ -48,6 +50,18 @@ def test_the_svg_has_the_words_as_text_inside_its_frame_and_is_small():
     texts = ElementTree.fromstring(svg).findall(f".//{SVG}text")
     assert {text.text for text in texts} == {it.word.text for it in cloud.placed}
     assert all(0 <= float(text.get("x", -1)) < 760 and 0 < float(text.get("y", -1)) < cloud.height for text in texts)
+
+
+def test_two_words_beside_each_other_do_not_read_as_one():
+    cloud = lay_out(words())
+    assert cloud is not None
+    boxes = []
+    for it in cloud.placed:
+        ink, (left, top) = ImageFont.truetype(cloud.font, it.size).getmask2(it.word.text, anchor="ls")
+        x1, y1, x2, y2 = ink.getbbox()
+        boxes.append((it.x + left + x1, it.y + top + y1, it.x + left + x2, it.y + top + y2))
+    beside = [(a, b) for a, b in combinations(boxes, 2) if abs(a[3] - b[3]) < 0.3 * min(a[3] - a[1], b[3] - b[1])]
+    assert min(max(b[0] - a[2], a[0] - b[2]) for a, b in beside) >= 8
 
 
 def test_no_words_no_cloud():

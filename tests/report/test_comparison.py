@@ -66,6 +66,13 @@ def test_comparing_twice_gives_the_same_bytes(tmp_path: Path):
     assert [path.read_bytes() for path in compare_runs(now, before, lang="zh").paths.values()] == first
 
 
+def test_a_dot_is_filled_where_the_table_names_a_side(tmp_path: Path):
+    now = factory.run_of(tmp_path / "now")
+    page = compare_runs(now, factory.run_of(tmp_path / "before", seed=4), lang="en").paths["compare"].read_text()
+    shown, filled = page.count('s-is-better"'), len(re.findall('<circle class="f-win"', page))
+    assert shown > 0 and filled == 2 * shown, "each chart is drawn twice, wide and narrow"
+
+
 def test_tasks_that_changed_lead_to_both_reports(tmp_path: Path):
     now, before = two_runs(tmp_path)
     for folder in (now, before):

@@ -182,7 +182,7 @@ def test_phrases_that_differ_in_case_and_space_are_one():
     prose = Prose()
     for task in reversed(tasks):
         prose.hear(task)
-    [phrase] = prose.phrases("strengths", "target", 5)
+    [phrase] = prose.phrases()["strengths", "target"]
     assert (phrase.text, phrase.count, phrase.task_id) == ("Clear  names", 2, "task-00")
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import random
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -65,6 +67,16 @@ class Outline(HTMLParser):
 
 def page_of(folder: Path) -> str:
     return (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_sentences_in_chinese_stand_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """No space between them, also where the second is there only now and then: 图中是最常见的 2 个。"""
+    monkeypatch.setattr("analyze.report.page.MOST_ISSUES", 2)
+    folder = factory.run_of(tmp_path / "run")
+    build_pages(folder, lang="zh")
+    shown = re.sub("<details.*?</details>", "", page_of(folder), flags=re.DOTALL)
+    assert TEXTS["zh"]["issues_rest"].format(n=2) in shown
+    assert not re.findall("。 +[^ \n<]+", shown)
 
 
 def test_a_report_is_these_files_and_the_mapping_names_them(tmp_path: Path):
@@ -242,6 +254,14 @@ def test_a_measured_run_says_on_every_page_that_no_model_was_asked(tmp_path: Pat
     assert "No model was asked" in (folder / "report.md").read_text(encoding="utf-8")
 
 
+def test_a_measured_run_speaks_of_no_judge_s_words_errors_or_tokens(tmp_path: Path):
+    folder = factory.run_of(tmp_path / "run", engine="measured", model=None)
+    build_pages(folder, lang="en")
+    page = page_of(folder)
+    assert "What was measured, the most frequent first" in page
+    assert [said for said in ("In the judge's words", "Corrected for its errors", "Tokens") if said in page] == []
+
+
 def test_the_check_of_a_judge_that_was_not_asked_does_not_apply_on_the_page_nor_in_the_csv(tmp_path: Path):
     folder = factory.run_of(tmp_path / "run", count=2, engine="measured", model=None)
     build_pages(folder, lang="en")
@@ -382,6 +402,17 @@ def test_both_orders_and_their_reasons_are_on_the_page(run: Path):
     assert page.count("Rival shown first") >= 96
 
 
+def test_every_page_has_the_time_and_the_idle_share_of_every_server(tmp_path: Path):
+    folder = factory.run_of(tmp_path / "run", count=2)
+    build_pages(folder, lang="en")
+    told = [("45", "24%", "200.0", "4%"), ("48", "26%", "200.0", "18%")]
+    rows = [f">{'</td><td class=num>'.join(row)}</td>" for row in told]
+    page = page_of(folder).replace('"num"', "num")
+    assert [row for row in rows if row not in page] == []
+    lines = (folder / "report.md").read_text(encoding="utf-8")
+    assert [row for row in told if f"| {' | '.join(row)} |" not in lines] == []
+
+
 def test_charts_are_svg_that_other_programs_can_read(run: Path):
     for path in sorted((run / "charts").glob("*.svg")):
         root = ElementTree.fromstring(path.read_text(encoding="utf-8"))
@@ -400,3 +431,15 @@ def test_pictures_are_twice_their_natural_size(run: Path):
     sizes = {path.stem: Image.open(path).size for path in _pngs(run)}
     assert sizes["wordcloud_zh"][0] == 1520
     assert sizes["outcomes"][0] == 2 * (800 + 2 * 48)
+
+
+def test_when_a_report_is_built_none_of_its_records_is_left_in_memory(tmp_path: Path) -> None:
+    """In a process of its own: what an import leaves behind, it leaves once."""
+    code = (
+        "import gc, pathlib, sys; gc.disable(); from analyze.report import build_report\n"
+        "build_report(pathlib.Path(sys.argv[1]), lang='en')\n"
+        "print(sum(type(one) is dict and type(one.get('rivals')) is list for one in gc.get_objects()))"
+    )
+    folder = factory.run_of(tmp_path / "run", 2)
+    done = subprocess.run([sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE, text=True, check=True)
+    assert done.stdout.strip() == "0"

@@ -60,6 +60,13 @@ def test_both_judges_stand_side_by_side_before_any_result(tmp_path: Path, lang: 
         assert t["m_second_ac1"] not in page
         assert "80% (" in page or ">80%<" in page or "| 80% |" in page
         assert t["second_differ"].format(n=2, all=10) in page
+        assert t["second_few"].format(pairs=10, tasks=10, n=2) in page
+
+
+def test_of_many_comparisons_it_is_not_said_that_they_are_few() -> None:
+    tasks = judged_twice([1.0, 0.0] * 60, [1.0, 0.5] * 60)
+    view = second_view(factory.manifest(), summarise(tasks), TEXTS["en"])
+    assert view is not None and view.few is None
 
 
 def test_pairs_that_differ_are_linked_to_their_tasks_the_opposite_ones_first(tmp_path: Path) -> None:

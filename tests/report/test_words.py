@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from analyze.lang import LANGS, Lang
 from analyze.report.prose import Prose
-from analyze.report.words import Word, judged, tokens, words_of
-from analyze.stats.issues import count_issues
+from analyze.report.words import Word, tokens, words_of
 
 
 def pair(**changes: Any) -> dict[str, Any]:
@@ -35,7 +34,7 @@ def words(heard: Sequence[dict[str, Any]], lang: Lang) -> list[Word]:
     prose = Prose()
     for task in heard:
         prose.hear(task)
-    return words_of(count_issues(rival["issues"] for _, rival in judged(heard)), prose.words[lang], lang)
+    return words_of(prose.issues.counts(), prose.words[lang], lang)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from analyze.lang import LANGS, Lang
 from analyze.report import build_pages
 from analyze.report import workbook as workbook_module
 from analyze.report.texts import TEXTS
-from analyze.report.workbook import Cell, Column, Sheet, workbook
+from analyze.report.workbook import Book, Cell, Column, Sheet
 from tests.report import factory
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -32,9 +32,17 @@ def read_back(data: bytes) -> Any:
     return openpyxl.load_workbook(io.BytesIO(data))
 
 
+def workbook(sheets: Sequence[Sheet]) -> bytes:
+    book = Book([sheet.name for sheet in sheets], NOON, "t")
+    for sheet in sheets:
+        book.take(sheet)
+    book.finish()
+    return book.result()
+
+
 def one_sheet(rows: Sequence[Sequence[Cell]], *kinds: Any, name: str = "s") -> bytes:
     columns = [Column(f"c{at}", kind) for at, kind in enumerate(kinds or ("text",))]
-    return workbook([Sheet(name, columns, rows)], created=NOON, title="t")
+    return workbook([Sheet(name, columns, rows)])
 
 
 def values(data: bytes) -> list[list[Any]]:
@@ -118,7 +126,7 @@ def test_rows_beyond_a_sheet_go_on_in_the_next(monkeypatch: pytest.MonkeyPatch):
 
 def test_names_that_excel_refuses_are_made_fit_and_told_apart():
     sheets = [Sheet(name, [Column("c")], []) for name in ("a/b:c", "A_B_C", "x" * 40, "x" * 41, "'q'", "")]
-    names = read_back(workbook(sheets, created=NOON, title="t")).sheetnames
+    names = read_back(workbook(sheets)).sheetnames
     assert names[:2] == ["a_b_c", "A_B_C (2)"]
     assert len({name.lower() for name in names}) == 6
     assert all(0 < len(name) <= 31 for name in names)

@@ -25,7 +25,7 @@ class Reading:
 
 async def told(path: Path, rows: object) -> None:
     """Wait until the manifest tells this of its input."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (read_manifest(path) or {"input": {}})["input"].get("rows_expected") != rows:  # noqa: ASYNC110 - a file
             await asyncio.sleep(0.005)
 

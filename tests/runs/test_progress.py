@@ -395,7 +395,7 @@ async def test_a_standstill_is_shown_though_nothing_is_answered(monkeypatch):
     line = job.line()
     job.loads[0].in_flight = 7
     job.now += 61.0
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while "01:01" not in stream.getvalue():  # noqa: ASYNC110 - a timer draws it
             await asyncio.sleep(0.01)
     line.close()

@@ -73,7 +73,7 @@ class Machine:
 
     def run(self, *command: str, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            command, env=self.env | env, cwd=cwd or PROJECT, capture_output=True, text=True, timeout=60, check=False
+            command, env=self.env | env, cwd=cwd or PROJECT, capture_output=True, text=True, timeout=300, check=False
         )
 
     def spawn(self, *command: str, **env: str) -> subprocess.Popen[str]:

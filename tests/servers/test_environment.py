@@ -73,7 +73,7 @@ class Clone:
         text = f'set -euo pipefail; source scripts/environment.sh; {call}; echo "PYTHON=$PYTHON"'
         env = {"PATH": str(self.bin), "FAKE_PYTHON_STATE": str(self.state), "TORCH_CPU_INDEX": "http://torch/cpu"} | env
         return subprocess.run(
-            ["bash", "-c", text], cwd=self.project, env=env, capture_output=True, text=True, timeout=30, check=False
+            ["bash", "-c", text], cwd=self.project, env=env, capture_output=True, text=True, timeout=300, check=False
         )
 
     @property

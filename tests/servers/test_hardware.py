@@ -50,6 +50,11 @@ def test_hiding_every_gpu_is_an_error_never_the_demo(tmp_path: Path, visible: st
         find_gpus(environ(tmp_path, LISTING, CUDA_VISIBLE_DEVICES=visible))
 
 
+def test_slices_of_a_gpu_are_named_as_what_cannot_be_given_to_a_server(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"names slices of a GPU \(MIG\)"):
+        find_gpus(environ(tmp_path, LISTING, CUDA_VISIBLE_DEVICES="MIG-3f0d6c2e-1111-2222-3333-444455556666"))
+
+
 @pytest.mark.parametrize(
     "smi",
     ["echo 'Failed to initialize NVML: Driver/library version mismatch'; exit 18", "exit 0", "echo '0, x'; exit 9"],

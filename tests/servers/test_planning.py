@@ -166,3 +166,33 @@ def test_the_environment_wins_over_the_preset_and_an_empty_variable_counts_as_un
 
 def test_one_server_is_planned_where_several_are_not_wanted() -> None:
     assert server_settings({"USE_MULTI_VLLM": "false", "VLLM_PORTS": "9001,9002"}).ports == (9001,)
+
+
+@pytest.mark.parametrize("asked", [{"TENSOR_PARALLEL_SIZE": "3"}, {"GPU_GROUPS": "0,1,2", "TENSOR_PARALLEL_SIZE": "3"}])
+def test_gpus_that_do_not_divide_the_heads_are_refused_and_told_what_works(asked: dict[str, str]) -> None:
+    settings = server_settings({"VLLM_PRESET": "qwen2.5-vl-32b-awq"} | asked)
+
+    with pytest.raises(UsageError, match="40 attention heads, which 3 GPUs cannot share equally") as error:
+        plan(settings, gpus(3, gib=24), heads=lambda model: None)
+
+    assert "1, 2, 4, 5, 8, 10" in str(error.value) and "TENSOR_PARALLEL_SIZE=2" in (error.value.cure or "")
+
+
+def test_three_gpus_serve_the_annotating_model_on_two_of_them_and_say_so() -> None:
+    made = plan(server_settings({"VLLM_PRESET": "presets/qwen2.5-vl-32b-awq.env"}), gpus(3, gib=24))
+
+    (spec,) = made.specs
+    assert spec.port == 8000 and spec.gpus == ("0", "1") and "awq" in spec.argv
+    assert "--trust-remote-code" not in spec.argv
+    assert [note.key for note in made.notes] == ["idle_gpus"]
+
+
+def test_the_seeds_variables_name_the_model_and_code_of_its_own_runs_only_where_it_is_wanted(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"text_config": {"num_attention_heads": 28}}')
+    environ = {"VLLM_PRESET": "qwen2.5-vl-32b-awq", "MODEL_PATH": str(tmp_path), "TRUST_REMOTE_CODE": "1"}
+
+    (spec,) = plan(server_settings(environ), gpus(2, gib=24)).specs
+
+    assert spec.model == str(tmp_path) and "--trust-remote-code" in spec.argv
+    with pytest.raises(UsageError, match="28 attention heads"):
+        plan(server_settings(environ | {"TENSOR_PARALLEL_SIZE": "8"}), gpus(8, gib=24))

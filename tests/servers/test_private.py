@@ -54,6 +54,16 @@ def test_each_engine_flag_of_a_classification_reaches_every_server(gpus: Machine
     assert {row["label"] for row in rows} == {"medical"} and len({row["instance"] for row in rows}) == 4
 
 
+def test_no_server_is_started_where_every_text_has_its_record(gpus: Machine, tmp_path: Path) -> None:
+    assert classify(gpus, tmp_path, "--model", "some/model")[0] == 0
+    started = len(calls(gpus))
+    (tmp_path / "out.json").unlink()
+    code, said = classify(gpus, tmp_path, "--model", "some/model", "--review", "3")
+    assert code == 0 and "nobody is asked" in said, said
+    assert len(calls(gpus)) == started
+    assert len(json.loads((tmp_path / "out.json").read_text())) == 40 and (tmp_path / "out.json.review.xlsx").exists()
+
+
 def test_without_flags_it_is_the_seeds_model_on_every_gpu(gpus: Machine, tmp_path: Path) -> None:
     code, said = classify(gpus, tmp_path)
     assert code == 0, said

@@ -15,7 +15,18 @@ from pathlib import Path
 
 import pytest
 
-from analyze.servers import DEMO_MODEL_NAME, Gpu, ServerSettings, check, plan, processes, running, start, stop_records
+from analyze.servers import (
+    DEMO_MODEL_NAME,
+    Gpu,
+    ServerSettings,
+    check,
+    plan,
+    processes,
+    running,
+    server_settings,
+    start,
+    stop_records,
+)
 from analyze.tiny_model import write_model
 
 needs_vllm = pytest.mark.skipif(
@@ -40,13 +51,20 @@ def test_vllms_own_parser_takes_our_flags() -> None:
     gpus = [Gpu(str(index), "NVIDIA Test", 80, f"GPU-{index}") for index in range(2)]
     on_gpu = plan(ServerSettings(model="org/model"), gpus).specs[0].argv[2:]  # less `vllm serve`
     on_cpu = plan(ServerSettings(), []).specs[0].argv[3:]  # less `python -m …`
+    annotating = server_settings({"VLLM_PRESET": "qwen2.5-vl-32b-awq", "TRUST_REMOTE_CODE": "1"})
+    pictures = plan(annotating, gpus).specs[0].argv[2:]
 
     done = subprocess.run(
-        [sys.executable, "-c", PARSER], input=json.dumps([on_gpu, on_cpu]), capture_output=True, text=True, check=False
+        [sys.executable, "-c", PARSER],
+        input=json.dumps([on_gpu, on_cpu, pictures]),
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
     parsed = [json.loads(line.split(" ", 1)[1]) for line in done.stdout.splitlines() if line.startswith("PARSED")]
-    assert parsed == [[8001, 2, 30, 6, "xgrammar"], [8001, 1, 30, 6, "xgrammar"]], done.stderr[-2000:]
+    ours = [[8001, 2, 30, 6, "xgrammar"], [8001, 1, 30, 6, "xgrammar"], [8000, 2, 30, 64, "xgrammar"]]
+    assert parsed == ours, done.stderr[-2000:]
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +84,7 @@ def ask(port: int, **body: object) -> dict[str, object]:
         json.dumps({"model": DEMO_MODEL_NAME, "messages": [{"role": "user", "content": "hi"}], **body}).encode(),
         {"Content-Type": "application/json"},
     )
-    with opener.open(request, timeout=60) as response:
+    with opener.open(request, timeout=600) as response:
         answer: dict[str, object] = json.load(response)["choices"][0]
         return answer
 
@@ -97,6 +115,8 @@ def test_a_real_server_starts_answers_by_schema_and_leaves_nothing_behind(settin
 def test_an_engine_that_outlives_its_killed_api_process_is_ended(settings: ServerSettings) -> None:
     specs = plan(replace(settings, ports=(8302,)), []).specs
     (record,) = start(specs).launched.values()
+    for pid in set(processes.remains(record)) - {record.pid}:
+        os.kill(pid, signal.SIGSTOP)  # it does not end by itself before anybody has looked
     os.kill(record.pid, signal.SIGKILL)
     os.waitpid(record.pid, 0)
     orphans = processes.remains(record)

@@ -23,7 +23,7 @@ SCRIPTS = ("start_vllm.sh", "stop_vllm.sh", "check_vllm.sh", "run_multi_vllm.sh"
 STRUCTURED = '{"backend":"xgrammar","disable_any_whitespace":true}'
 
 
-def until(condition: Callable[[], object], seconds: float = 10) -> None:
+def until(condition: Callable[[], object], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
@@ -158,7 +158,7 @@ def test_a_server_that_dies_ends_the_start_at_once_with_the_end_of_its_log(machi
 
     done = machine.script("start_vllm.sh", MODEL="m")
 
-    assert done.returncode == 1 and time.monotonic() - began < 5
+    assert done.returncode == 1 and time.monotonic() - began < 60, "a start may take half an hour"
     assert "server 1 (port" in done.stderr and "exit code 1" in done.stderr and "loading m" in done.stderr
     assert "\x1b" not in done.stderr
     if "CUDA" in last_words:
@@ -241,12 +241,14 @@ def test_stop_waits_for_requests_in_flight_before_it_ends_a_server(machine: Mach
     machine.tell(f"{port}.busy", "3")
 
     stop = machine.spawn(str(PROJECT / "stop_vllm.sh"))
+    assert stop.stdout is not None
+    assert any("for 3 requests in flight" in line for line in stop.stdout)
     time.sleep(1)
     assert processes.alive(machine.record(1)), "not ended while it is busy"
     machine.tell(f"{port}.busy", "0")
-    output, _ = stop.communicate()
+    stop.communicate()
 
-    assert stop.returncode == 0 and "for 3 requests in flight" in output
+    assert stop.returncode == 0
     assert (machine.told / f"{port}.term").read_text() == "0"
 
 
@@ -364,7 +366,7 @@ def test_check_waits_until_all_are_ready(machine: Machine) -> None:
     until(lambda: (machine.logs / "vllm_01.pid").exists())
 
     early = machine.script("check_vllm.sh")
-    patient = machine.spawn(str(PROJECT / "check_vllm.sh"), "--wait", "30")
+    patient = machine.spawn(str(PROJECT / "check_vllm.sh"), "--wait", "120")
     machine.release()
     start.communicate(), patient.communicate()
 
@@ -470,9 +472,9 @@ def test_terminating_a_run_ends_its_job_and_the_servers_it_started_but_no_other(
     machine.add_gpus(4)
     machine.script("start_vllm.sh", MODEL="m", VLLM_PORTS=str(machine.ports[0]))
     ours_before = machine.record(1)
-    run = machine.spawn(str(PROJECT / "run_multi_vllm.sh"), "--", "sleep", "60", MODEL="m")
+    run = machine.spawn(str(PROJECT / "run_multi_vllm.sh"), "--", "sleep", "600", MODEL="m")
     until(lambda: machine.called(machine.ports[1]))
-    until(lambda: b"sleep\x0060" in _children(run.pid))
+    until(lambda: b"sleep\x00600" in _children(run.pid))
 
     run.terminate()
     run.communicate()
@@ -501,9 +503,11 @@ def test_ctrl_c_is_the_jobs_and_the_servers_are_stopped_when_it_has_ended(machin
 
 def test_a_second_ctrl_c_while_stopping_waits_for_nothing(machine: Machine) -> None:
     machine.add_gpus(2)
-    run = machine.spawn(str(PROJECT / "run_multi_vllm.sh"), "--", "sleep", "0.5", MODEL="m")
+    job = ["sh", "-c", 'until [ -e "$0" ]; do sleep 0.05; done', str(machine.told / "enough")]
+    run = machine.spawn(str(PROJECT / "run_multi_vllm.sh"), "--", *job, MODEL="m")
     until(lambda: machine.called(machine.ports[0]))
     machine.tell(f"{machine.ports[0]}.busy", "3")
+    machine.tell("enough", "")
     assert run.stdout is not None
     until(lambda: run.stdout is not None and "in flight" in run.stdout.readline())
     began = time.monotonic()
@@ -511,7 +515,7 @@ def test_a_second_ctrl_c_while_stopping_waits_for_nothing(machine: Machine) -> N
     run.send_signal(signal.SIGINT)
     run.communicate()
 
-    assert run.returncode == 130 and time.monotonic() - began < 3
+    assert run.returncode == 130 and time.monotonic() - began < 20, "requests are given 30 s"
     assert not list(machine.logs.glob("*.pid")) and not processes.listener(machine.ports[0])
 
 

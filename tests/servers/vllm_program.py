@@ -62,7 +62,8 @@ def end(number: int, frame: object) -> None:
 
 
 signal.signal(signal.SIGTERM, end)
-(folder / f"{port}.json").write_text(json.dumps({"argv": argv, "env": dict(os.environ)}))
+(folder / f"{port}.part").write_text(json.dumps({"argv": argv, "env": dict(os.environ)}))
+(folder / f"{port}.part").replace(folder / f"{port}.json")  # whole, for whoever looks
 print("loading", path, flush=True)
 if last_words := told("die", ""):
     print(last_words, flush=True)

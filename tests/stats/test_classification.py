@@ -87,6 +87,13 @@ def test_several_labels_a_row_are_scored_as_scikit_learn_does(seed: int) -> None
         # Where no label that is true anywhere has a value, the oracle says 0 as often as nan.
         told = [(value, other) for value, other in zip(numbers(ours), found[:3], strict=True) if not math.isnan(value)]
         close([value for value, _ in told], [other for _, other in told])
+    for at, score in enumerate(scores.labels):
+        one, other = [row[at] for row in true], [row[at] for row in given]
+        close([number(score.kappa)], [metrics.cohen_kappa_score(one, other, labels=[False, True])])
+        assert (score.mcc or 0.0) == pytest.approx(metrics.matthews_corrcoef(one, other))
+    for mean, told in ((scores.kappa, [s.kappa for s in scores.labels]), (scores.mcc, [s.mcc for s in scores.labels])):
+        values = [value for value in told if value is not None]
+        assert mean == (pytest.approx(sum(values) / len(values)) if values else None)
     tables = metrics.multilabel_confusion_matrix(true, given)
     assert [(s.right, s.predicted - s.right, s.support - s.right) for s in scores.labels] == [
         (t[1][1], t[0][1], t[1][0]) for t in tables
@@ -160,6 +167,23 @@ def test_sets_are_exactly_right_no_more_often_than_any_of_their_labels(
         return
     assert scores.subset_accuracy.value is not None and scores.hamming_loss is not None
     assert scores.subset_accuracy.value <= 1 - scores.hamming_loss + 1e-9
+
+
+@given(set_rows)
+def test_to_kappa_and_matthews_of_a_label_having_no_prediction_is_a_third_decision(
+    pairs: list[tuple[list[str], list[str] | None]],
+) -> None:
+    truth, predicted = [own for own, _ in pairs], [said for _, said in pairs]
+    for score in multi_label(truth, predicted, LABELS).labels:
+        yes = ["yes" if score.label in own else "no" for own in truth]
+        said = [None if row is None else "yes" if score.label in row else "no" for row in predicted]
+        alone = single_label(yes, said, ["yes", "no"])
+        assert (score.kappa, score.mcc) == (alone.kappa, alone.mcc)
+        assert (score.precision, score.recall, score.f1) == (
+            alone.labels[0].precision,
+            alone.labels[0].recall,
+            alone.labels[0].f1,
+        )
 
 
 @given(st.lists(st.booleans(), min_size=2), st.lists(st.booleans(), min_size=2))

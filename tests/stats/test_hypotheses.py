@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest, ttest_1samp
+from scipy.stats import binomtest, false_discovery_control, ttest_1samp, wilcoxon
 
 from analyze.errors import UsageError
 from analyze.stats import (
@@ -83,6 +83,11 @@ def test_benjamini_and_hochberg_find_four_where_holm_finds_three() -> None:
     assert benjamini_hochberg([]) == []
 
 
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
+def test_the_share_of_false_discoveries_is_bounded_as_scipy_does(pvalues: list[float]) -> None:
+    assert benjamini_hochberg(pvalues) == pytest.approx(list(false_discovery_control(pvalues)))
+
+
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=10), st.randoms())
 def test_adjusting_follows_the_p_values_wherever_they_stand(pvalues: list[float], shuffler: random.Random) -> None:
     order = list(range(len(pvalues)))
@@ -101,7 +106,6 @@ def test_fishers_maize_has_the_published_p_values() -> None:
     assert sign_test(DARWIN) == pytest.approx(2 * (1 + 15 + 105) / 2**15)
 
 
-@settings(max_examples=25, deadline=None)  # SciPy permutes small samples with ties: 50 ms
 @given(st.lists(st.sampled_from([-0.5, -0.25, 0.0, 0.25, 0.5]), min_size=1, max_size=8))
 def test_the_signed_rank_test_counts_every_sign_vector_and_ranks_zeros(values: list[float]) -> None:
     ranks = [sum(abs(b) < abs(a) for b in values) + (sum(abs(b) == abs(a) for b in values) + 1) / 2 for a in values]
@@ -116,7 +120,15 @@ def test_the_signed_rank_test_counts_every_sign_vector_and_ranks_zeros(values: l
     assert wilcoxon_pratt(values) == pytest.approx(exact)
 
 
-@settings(max_examples=25, deadline=None)  # SciPy permutes small samples with ties: 50 ms
+@settings(max_examples=20, deadline=None)  # SciPy permutes 13 values with ties: 0.3 s
+@given(st.lists(st.integers(-8, 8), max_size=60) | st.sets(st.integers(1, 100), max_size=50))
+def test_the_signed_rank_test_is_scipys(values: list[int] | set[int]) -> None:
+    scaled = [value / 16 * (-1) ** (value % 3) for value in values]
+    if any(scaled):
+        assert wilcoxon_pratt(scaled) == pytest.approx(wilcoxon(sorted(scaled), zero_method="pratt").pvalue)
+
+
+@settings(deadline=None)
 @given(st.lists(st.sampled_from([n / 8 for n in range(-4, 5)]), max_size=40), st.randoms())
 def test_ranks_and_signs_are_blind_to_order_and_to_which_side_is_called_which(
     values: list[float], shuffler: random.Random

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest, sem
+from scipy.stats import binom, binomtest, sem
 from scipy.stats import t as student_t
 
 from analyze.errors import UsageError
@@ -70,11 +70,37 @@ def test_wilson_matches_its_published_examples() -> None:
 
 
 @given(st.integers(2, 60), st.integers(0, 60), st.integers(1, 4))
-def test_yes_or_no_by_whole_clusters_has_wilsons_interval(clusters: int, wins: int, copies: int) -> None:
+def test_yes_or_no_by_whole_clusters_has_wilsons_interval_or_less(clusters: int, wins: int, copies: int) -> None:
+    """Less on the side of 0 or 1 where a sample without a win, or a loss, could not have been told from it."""
     wins = min(wins, clusters)
     values = ([1.0] * wins + [0.0] * (clusters - wins)) * copies
     estimate = rate_interval(values, [*range(clusters)] * copies)
-    assert (estimate.low, estimate.high) == pytest.approx(wilson(wins, clusters), abs=1e-12)
+    (low, high), (_, edge) = wilson(wins, clusters), wilson(0, clusters)
+    assert estimate.low is not None and estimate.high is not None
+    assert estimate.low == pytest.approx(low, abs=1e-12) or low < estimate.low <= edge + 1e-12
+    assert estimate.high == pytest.approx(high, abs=1e-12) or 1 - edge - 1e-12 <= estimate.high < high
+
+
+@given(st.integers(3, 60), st.integers(30, 300))
+def test_a_limit_on_the_side_of_0_is_that_of_a_one_sided_test(hits: int, trials: int) -> None:
+    p = min(hits, trials - 1) / trials
+    low, _ = rate_limits(p - 0.5, p * (1 - p) / trials, 1 / 20, 20)
+    edge, limit = wilson(0, 20)[1], float(low) + 0.5
+    if limit < edge - 1e-9:
+        outcome = binom(trials, limit)
+        chance = outcome.sf(round(p * trials)) + outcome.pmf(round(p * trials)) / 2
+        assert chance == pytest.approx(0.05, abs=1e-6)
+
+
+@given(
+    st.lists(st.lists(st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]), min_size=3, max_size=3), min_size=2, max_size=20)
+)
+def test_no_sample_promises_more_than_a_flawless_one(tasks: list[list[float]]) -> None:
+    names = [name for name, values in enumerate(tasks) for _ in values]
+    estimate = rate_interval([value for values in tasks for value in values], names)
+    flawless = rate_interval([1.0] * len(names), names)
+    assert estimate.low is not None and estimate.high is not None and flawless.low is not None
+    assert estimate.low <= flawless.low + 1e-12 and estimate.high >= 1 - flawless.low - 1e-12
 
 
 @given(st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
@@ -121,10 +147,11 @@ def test_nothing_but_ties_is_not_certainty_either() -> None:
 
 
 def test_few_losses_do_not_tell_whether_they_come_singly_many_do() -> None:
-    """One row lost of 120: as if tasks were won and lost as a whole. Half of them lost, by chance: each row counts."""
+    """One row lost of 120: as good as none, for losses by whole tasks. Half of them lost, by chance: each counts."""
     tasks = [task for task in range(15) for _ in range(8)]
     one = rate_interval([0.0] + [1.0] * 119, tasks)
-    assert (one.low, one.high) == pytest.approx(wilson(15 * 119 / 120, 15))
+    assert one.low == pytest.approx(wilson(15, 15)[0])
+    assert one.high is not None and one.high > wilson(119, 120)[1]
     draw = random.Random(2)
     many = rate_interval([float(draw.random() < 0.5) for _ in tasks], tasks)
     assert many.low is not None and many.high is not None
@@ -215,6 +242,4 @@ def test_intervals_of_rates_hold_what_they_promise_at_any_correlation(
     tailedness = np.minimum(1, (squares**2).sum(axis=1) / total**2)
     low, high = rate_limits(mean - 0.5, total / (tasks - 1) / tasks, tailedness, tasks)
     held = ((low + 0.5 <= rate) & (rate <= high + 0.5)).mean()
-    assert held >= 0.93
-    if tasks * min(rate, 1 - rate) > 3:
-        assert held <= 0.97
+    assert 0.93 <= held <= 0.97 + 0.005  # what 4,000 runs may be off by
