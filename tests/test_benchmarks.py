@@ -268,7 +268,8 @@ def test_a_command_is_seen_to_use_time_and_memory_and_to_fail() -> None:
     busy = f"import time; kept = b'x' * 50_000_000\n{work}"
     ran = command.run([sys.executable, "-c", busy])
     assert ran.wall_s > ran.cpu_s >= 1 and ran.peak > 50e6
-    assert ran.looks[-1].rss > 50e6 and 0 < ran.looks[-1].cpu_s <= ran.cpu_s
+    assert max(look.rss for look in ran.looks) > 50e6  # not the last one: it may be of a process that is letting go
+    assert 0 < ran.looks[-1].cpu_s <= ran.cpu_s
     with pytest.raises(Failed, match="ended with 3: that was wrong so is the cure"):
         command.run(
             [sys.executable, "-c", "print('more'); print('that was wrong\\nso is the cure'); raise SystemExit(3)"]
