@@ -28,7 +28,7 @@ from analyze.errors import UsageError
 from analyze.loops import LoopThread
 from analyze.records import Body, from_json
 from analyze.server_replies import ANSWERED_IN_JSON, whole_body
-from analyze.settings import Settings, addresses, base_url, urls_of_ports
+from analyze.settings import Settings, addresses, endpoints, urls_of_ports
 
 if TYPE_CHECKING:
     from openai._models import FinalRequestOptions
@@ -326,7 +326,7 @@ def _target_of(
     if base_urls is None:
         urls = addresses(Settings(settings.ADDRESSES))
     else:
-        urls = tuple(base_url(url) for url in ([base_urls] if isinstance(base_urls, str) else base_urls))
+        urls = endpoints(*([base_urls] if isinstance(base_urls, str) else base_urls))
     if not urls:
         raise UsageError("MultiVLLMClient got no base URL", cure='MultiVLLMClient(["http://localhost:8001/v1", ...])')
     return _Target(urls, _key(api_key), policy)

@@ -210,7 +210,7 @@ def addresses(settings: Settings, base_urls: Sequence[str] = ()) -> tuple[str, .
     """
     listed = settings[VLLM_ENDPOINTS]
     if base_urls:
-        return tuple(dict.fromkeys(base_url(url) for url in base_urls))
+        return endpoints(*base_urls)
     if listed and settings.resolved[VLLM_PORTS].source != "flag":
         return endpoints(listed)
     return urls_of_ports(ports(settings.text(VLLM_PORTS)), settings.text(VLLM_HOST))
@@ -222,9 +222,10 @@ def names_addresses(settings: Settings, base_urls: Sequence[str] = ()) -> bool:
     return bool(base_urls) or any(settings.resolved[one].source != "default" for one in sources)
 
 
-def endpoints(text: str) -> tuple[str, ...]:
-    """Read base URLs, comma separated. Raises UsageError for an address that cannot be one."""
-    return tuple(dict.fromkeys(base_url(url) for url in re.split(r"[\s,]+", text.strip(" \t\r\n,"))))
+def endpoints(*texts: str) -> tuple[str, ...]:
+    """Read base URLs; a text may hold several, comma separated. Raises UsageError for an address that cannot be one."""
+    named = (url for text in texts for url in re.split(r"[\s,]+", text.strip(" \t\r\n,")))
+    return tuple(dict.fromkeys(map(base_url, named)))
 
 
 def urls_of_ports(wanted: Iterable[int], host: str) -> tuple[str, ...]:

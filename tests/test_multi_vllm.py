@@ -251,6 +251,7 @@ def test_ports_and_host_fall_back_to_the_environment(monkeypatch):
     assert create_multi_vllm_client().base_urls == ("http://gpu-box:8101/v1", "http://gpu-box:8102/v1")
     assert create_multi_vllm_client(ports=[7001]).base_urls == ("http://gpu-box:7001/v1",)
     assert create_multi_vllm_client(host="other").base_urls[0] == "http://other:8101/v1"
+    assert MultiVLLMClient("http://a:1,http://b:2").base_urls == ("http://a:1/v1", "http://b:2/v1")
 
 
 @pytest.mark.parametrize("wrong", [[], ["localhost"], ["ftp://x"]])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from analyze.errors import UsageError
 from analyze.runs.ids import RowIds
-from analyze.settings import VLLM_HOST, VLLM_PORTS, Settings, addresses, api_key, base_url, urls_of_ports
+from analyze.settings import ADDRESSES, VLLM_HOST, VLLM_PORTS, Settings, addresses, api_key, base_url, urls_of_ports
 
 
 @pytest.mark.parametrize(
@@ -47,13 +49,13 @@ def test_a_flag_beats_the_environment_and_that_the_default():
     resolved = Settings([VLLM_PORTS, VLLM_HOST], {"vllm_ports": "1"}, {"VLLM_PORTS": "2", "VLLM_HOST": "box"})
     assert (resolved[VLLM_PORTS], resolved[VLLM_HOST]) == ("1", "box")
     assert addresses_of(VLLM_ENDPOINTS="http://a:1, http://b:2/v1") == ("http://a:1/v1", "http://b:2/v1")
+    several = ["http://a:1,http://b:2/v1", "http://c:3", "http://a:1"]
+    assert addresses_of(several, VLLM_PORTS="7") == ("http://a:1/v1", "http://b:2/v1", "http://c:3/v1")
     assert addresses_of(VLLM_PORTS="7,7,8") == ("http://localhost:7/v1", "http://localhost:8/v1")
 
 
-def addresses_of(**environ: str) -> tuple[str, ...]:
-    from analyze.settings import ADDRESSES
-
-    return addresses(Settings(ADDRESSES, environ=environ))
+def addresses_of(flags: Sequence[str] = (), **environ: str) -> tuple[str, ...]:
+    return addresses(Settings(ADDRESSES, environ=environ), flags)
 
 
 def test_row_names_are_never_given_twice_whatever_rows_are_called():
