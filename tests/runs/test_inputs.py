@@ -25,8 +25,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from analyze.errors import InputError, UsageError
-from analyze.runs import inputs
-from analyze.runs.inputs import Bad, Input
+from analyze.runs.inputs import Bad, Input, lines, tables
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -262,7 +261,7 @@ def test_a_first_line_longer_than_the_sample_and_cut_in_a_character_stays_utf8(t
 
 
 def test_a_line_without_end_does_not_fill_the_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(inputs, "LONGEST_ROW", 1 << 20)
+    monkeypatch.setattr(lines, "LONGEST_ROW", 1 << 20)
     rows = read(tmp_path, b'{"a":1}\n' + b"[" * (5 << 20) + b'\n{"a":2}\n')
     assert rows[0] == (1, {"a": 1}) and rows[-1][1] == {"a": 2}
     assert rows[1] == (2, Bad("longer than 1 MiB", "[" * 2000)) and len(rows) == 3
@@ -282,8 +281,8 @@ def test_an_array_reads_the_same_wherever_its_text_is_cut(rows: list[Any], ascii
     data = json.dumps(rows, ensure_ascii=ascii, indent=indent).encode("utf-8", "surrogatepass")
     text = io.BufferedReader(io.BytesIO(data), size)  # type: ignore[arg-type]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inputs, "CHUNK_BYTES", size)
-        found = list(inputs._array_rows(text, "utf-8", "rows.json"))
+        patch.setattr(lines, "CHUNK_BYTES", size)
+        found = list(lines.array_rows(text, "utf-8", "rows.json"))
     assert found == list(enumerate(rows, 1))
 
 
@@ -385,7 +384,7 @@ def test_a_header_that_does_not_name_every_column_is_refused(tmp_path, header, m
 
 @pytest.mark.parametrize("longest", [1 << 28, 1000])
 def test_a_quote_that_never_closes_ends_the_table_where_it_opens(tmp_path, monkeypatch, longest):
-    monkeypatch.setattr(inputs, "LONGEST_ROW", longest)
+    monkeypatch.setattr(tables, "LONGEST_ROW", longest)
     path = tmp_path / "t.csv"
     path.write_text('a,b\n1,2\n3,"x\n' + "5,6\n" * 1000)
     found, error = read_until_error(Input(path))
