@@ -76,7 +76,8 @@ class Own(str):
 
 def inert(text: str) -> str:
     """Return `text` with a middle dot in everything that a chat template's tokenizer could read as a control token."""
-    return _dotted(text, [start for start, _ in _places(text, _BARE)])
+    places = _places(text, _BARE)
+    return _dotted(text, [start for start, _ in places]) if places else text
 
 
 def inert_joined(pieces: Iterable[str]) -> str:

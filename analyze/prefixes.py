@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 def has_prompt(body: Mapping[str, Any]) -> bool:
     """Whether there is anything for a model to read in a request."""
-    return any(name in body for name in PROMPT_FIELDS)
+    return not body.keys().isdisjoint(PROMPT_FIELDS)
 
 
 def prompt_bytes(body: Mapping[str, Any]) -> bytes:
@@ -39,9 +39,8 @@ def prompt_bytes(body: Mapping[str, Any]) -> bytes:
 
 def common_start(one: bytes, other: bytes) -> bytes:
     """Return what both begin with."""
-    if other.startswith(one):
-        return one
-    return next((one[:at] for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), other)
+    differs = (at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
+    return one[: next(differs, len(other))]
 
 
 def chain(content: bytes) -> tuple[int, ...]:

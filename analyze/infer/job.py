@@ -96,4 +96,4 @@ class InferJob(FileJob):
     def layout(self) -> Layout:
         """Return what the files should hold when all is recorded."""
         rows = self.places.rows
-        return Layout(self.places.cut, self.checkpoints.ids, self.places.head, lambda index: plain(rows[index]))
+        return Layout(self.places.cut, self.checkpoints.ids, self.places.head, lambda index: plain(rows[index])[0])

@@ -22,13 +22,16 @@ def plain_json(value: object) -> bytes:
         return orjson.dumps(value, default=_plain, option=_OPTIONS)
 
 
-def plain(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a row as its record will hold it; the very same where that is what it is. Raises as `plain_json` does."""
+def plain(row: Mapping[str, Any]) -> tuple[Mapping[str, Any], bytes]:
+    """Return a row as its record will hold it, the very same where that is what it is, and as JSON.
+
+    Raises as `plain_json` does.
+    """
     try:
-        to_json(row)
+        return row, to_json(row)
     except (TypeError, ValueError):
-        return dict(orjson.loads(plain_json(row)))
-    return row
+        held = dict(orjson.loads(plain_json(row)))
+        return held, to_json(held)
 
 
 def _plain(value: Any) -> Any:

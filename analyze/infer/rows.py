@@ -17,7 +17,7 @@ from analyze.inert import Own, inert
 from analyze.infer.plain import plain
 from analyze.infer.tasks import Prompt, Task, TaskError, telling
 from analyze.records import CHAT_URL, COMPLETIONS_URL, to_json
-from analyze.runs.ids import content_id
+from analyze.runs.ids import id_of_json
 from analyze.runs.inputs import Bad
 from analyze.runs.templates import ID_COLUMNS
 
@@ -142,20 +142,10 @@ class Maker:
         body = self._body(self.task.format_prompt({**row}))  # what it changes in its row is no part of the row
         url = CHAT_URL if "messages" in body else COMPLETIONS_URL
         try:
-            written = plain(row)  # its record will hold it
-            return {"id": self._id(written), "url": url, "body": body, "row": Asked(number - 1, written)}
+            held, as_json = plain(row)  # its record will hold it
+            return {"id": _id(held, as_json), "url": url, "body": body, "row": Asked(number - 1, held)}
         except (TypeError, ValueError) as error:
             raise ValueError(f"its values cannot be written as JSON: {error}") from error
-
-    def _id(self, row: Mapping[str, Any]) -> str:
-        own = None
-        for name in ID_COLUMNS:
-            own = row.get(name)
-            if own is not None and own != "":
-                break
-        if own != "" and isinstance(own, str | int) and not isinstance(own, bool):
-            return str(own)
-        return content_id(row)
 
     def _body(self, prompt: Prompt) -> dict[str, Any]:
         if isinstance(prompt, str):
@@ -163,6 +153,17 @@ class Maker:
                 raise ValueError("format_prompt gave an empty prompt")
             return {"prompt": prompt, **{name: v for name, v in self.sampling.items() if name != CHAT_ONLY}}
         return {"messages": _messages(prompt), **self.sampling}
+
+
+def _id(row: Mapping[str, Any], as_json: bytes) -> str:
+    own = None
+    for name in ID_COLUMNS:
+        own = row.get(name)
+        if own is not None and own != "":
+            break
+    if own != "" and isinstance(own, str | int) and not isinstance(own, bool):
+        return str(own)
+    return id_of_json(as_json)
 
 
 def _messages(prompt: Any) -> list[dict[str, Any]]:

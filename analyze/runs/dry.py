@@ -140,14 +140,13 @@ class _Seen:
         prompt = prompt_bytes(request.body)
         if self.first is None:
             self.first, self.least, self.shared = request, request, prompt
-        shared = common_start(self.shared, prompt)
-        if len(shared) < len(self.shared):
-            self.least, self.shared = request, shared
+        elif not prompt.startswith(self.shared):
+            self.least, self.shared = request, common_start(self.shared, prompt)
         self.rows += 1
         self.size += len(prompt)
         if len(self.sample) < SAMPLE:
             self.sample.append(request)
-        elif (place := self._draw.randrange(self.rows)) < SAMPLE:
+        elif (place := int(self._draw.random() * self.rows)) < SAMPLE:
             self.sample[place] = request
 
     @property

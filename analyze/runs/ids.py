@@ -77,4 +77,9 @@ def requests_of(rows: Sequence[Fields], ids: RowIds) -> list[Request]:
 def content_id(value: object) -> str:
     """Return the name of a row without one: the SHA-256 of what it says. What is made of a row is no part of it: under
     another prompt it is the same row, which asks something else."""
-    return f"sha256:{sha256(to_json(value)).hexdigest()}"
+    return id_of_json(to_json(value))
+
+
+def id_of_json(as_json: bytes) -> str:
+    """Return the `content_id` of what stands here as JSON."""
+    return f"sha256:{sha256(as_json).hexdigest()}"
