@@ -71,6 +71,7 @@ ZH = {
     "unrecognized arguments: {}": "无法识别的参数: {}",
     "argument {}: expected one argument": "参数 {} 需要一个值",
     "argument {}: invalid choice: {} (choose from {})": "参数 {} 的值 {} 无效（可选 {}）",
+    "argument {}: {} is no number from 0 to 2": "参数 {}: {} 不是 0 到 2 之间的数",
     "argument {}: {} is no number from 1 up": "参数 {}: {} 不是从 1 起的整数",
     "argument {}: {} is no share such as 5% or 0.05": "参数 {}: {} 不是 5% 或 0.05 这样的比例",
     "argument {}: {} is no part such as 1/4": "参数 {}: {} 不是 1/4 这样的分片",
@@ -177,6 +178,7 @@ ZH = {
     "--model_type hf --use_cpu; or VLLM_DEVICE=cpu for vLLM on the CPU": (
         "--model_type hf --use_cpu；要在 CPU 上用 vLLM，请设 VLLM_DEVICE=cpu"
     ),
+    "--extract_only writes answers, --dry_run writes nothing": "--extract_only 会写出答案，而 --dry_run 什么也不写",
     "--extract_only keeps the replies that --rerun moves away": "--extract_only 要用已有回复，而 --rerun 会把它们移走",
     "leave out one of them": "请去掉其中之一",
     "--{} is for vLLM; a worker of hf has one GPU": "--{} 只用于 vLLM；hf 的每个进程使用一张 GPU",
@@ -209,6 +211,9 @@ ZH = {
     'REQUIRED_FIELDS = ["question"]': '例如 REQUIRED_FIELDS = ["question"]',
     "no Python: {}": "不是 Python: {}",
     "this output holds another run: the task was {}, is {}": "此输出属于另一次运行: 任务原为 {}，现为 {}",
+    "give its --task_name, or the --output_path of another run": (
+        "请给出该任务的 --task_name，或另一次运行的 --output_path"
+    ),
     "give another --output_path; --rerun moves what is there to previous/": (
         "请换一个 --output_path；--rerun 会把已有结果移到 previous/"
     ),

@@ -55,6 +55,11 @@ def test_a_dry_run_shows_the_first_request_and_asks_and_writes_nothing(batch):
     assert done.returncode == 0
     assert '"max_tokens": 7' in done.stdout and "10 would be asked" in done.stdout
     assert sorted(batch.folder.iterdir()) == before and batch.asked == 0
+    assert batch.run().returncode == 0
+    write(batch.input, [row(n, max_tokens=8 if n < 4 else 7) for n in range(10)])
+    assert batch.run("--dry-run").returncode == 2
+    done = batch.run("--dry-run", "--update")
+    assert done.returncode == 0 and "6 answered before" in done.stdout and "4 would be asked" in done.stdout
 
 
 def test_when_the_time_is_up_it_finishes_what_is_in_flight_and_the_same_command_continues(batch):

@@ -25,7 +25,7 @@ from analyze.files import input_errors, strictness, text_encoding
 from analyze.lang import Lang, language
 from analyze.report.outputs import ENDINGS
 from analyze.runs.askers import Asker, FleetAsker, connected_asker
-from analyze.runs.command import Parser, add_settings, flags_of, positive, run_command
+from analyze.runs.command import Parser, add_settings, flags_of, positive, run_command, temperature
 from analyze.runs.dry import dry_run, served
 from analyze.runs.filejob import FileJob, paths_of, run
 from analyze.runs.jobflags import add_job_flags, chosen, prompt_language
@@ -222,7 +222,7 @@ def _parser() -> Parser:
         action="store_true",
         help="hold replies to the form by a JSON schema (rationales: 120 characters)",
     )
-    add("--temperature", type=float, default=0.0, help="sampling temperature (0.0)")
+    add("--temperature", type=temperature, default=0.0, help="sampling temperature (0.0)")
     add(
         "--max-tokens", type=positive, default=MAX_TOKENS, metavar="N", help=f"tokens of a reply at most ({MAX_TOKENS})"
     )

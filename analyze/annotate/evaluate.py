@@ -108,7 +108,7 @@ def said(found: Evaluation, lang: Lang) -> list[str]:
     values = {"ap": number(measured.ap), "ap50": number(measured.ap50), "f1": number(total.f1)}
     lines.append(texts["ap"].format(**values, iou=number(total.mean_iou)))
     shown = measured.names[:MOST_NAMES]
-    rows = [_row(one, printable(one.name) or texts["unnamed"]) for one in shown]
+    rows = [_row(one, " ".join(printable(one.name).split()) or texts["unnamed"]) for one in shown]
     lines += [f"  {line}" for line in columns([texts["head"].split("|"), *rows, _row(total, texts["all"])])]
     if len(measured.names) > MOST_NAMES:
         lines.append(texts["more"].format(count=len(measured.names) - MOST_NAMES))

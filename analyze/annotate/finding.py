@@ -28,6 +28,9 @@ LONGEST_REPAIRED = 200_000
 DEEPEST_REPAIRED = 64
 """Brackets within brackets that are given to it: 10,000 of them take it 2 s, and an answer has four."""
 
+_WIDE = str.maketrans("：，“”０１２３４５６７８９", ':,""0123456789')
+"""What Chinese models write in the place of JSON's own signs."""
+
 MOST_STARTS = 20_000
 """Brackets at which a value is looked for: a reply that repeats `[` to its end must not take minutes."""
 
@@ -136,12 +139,17 @@ def _values(text: str) -> Iterator[_Value]:
 def _looks_like_json(text: str, start: int) -> bool:
     """Whether a bracket begins something that was meant to be JSON, not a remark in prose."""
     after = text[start + 1 : start + 40].lstrip()
-    return not after or after[0] in "[{\"'" or after[0].isdigit() or after[0] in "-/#"
+    return not after or after.startswith('\\"') or after[0] in "[{\"'" or after[0].isdigit() or after[0] in "-/#"
 
 
 def _chosen(text: str, values: list[_Value], *, cut: bool) -> Finding | None:
     """Return the last list of objects; where there is none, all objects that stand alone; else boxes told in prose."""
     told = [one for one in values if has_boxes(one.value) and not _is_a_part(one)]
+    last = None if cut or not values or values[-1].is_inside else values[-1].value
+    if last and says_nothing_is_there(last) and not len(shapes_in(last)):
+        # {"objects": []}: what was said before was a draft, or thought aloud
+        has_draft = any(one is not values[-1] and not is_box(one.value) for one in told)
+        return Finding(_texts_of(last), values[-1].start, frozenset({"several_lists"} if has_draft else ()))
     lists = [one for one in told if not is_single(one.value) and not is_box(one.value)]
     if lists and not cut:
         flags = {"several_lists"} if len(lists) > 1 else set()
@@ -150,9 +158,14 @@ def _chosen(text: str, values: list[_Value], *, cut: bool) -> Finding | None:
     if told:
         value = told[0].value if len(told) == 1 else [one.value for one in told]
         return Finding(value, told[0].start, frozenset(set() if cut else _repair_flag(told)))
-    if values and not cut and not values[-1].is_inside and says_nothing_is_there(values[-1].value):
+    if last is not None and says_nothing_is_there(last):
         return Finding([], values[-1].start)
     return None
+
+
+def _texts_of(value: Any) -> Any:
+    """Return the fields of an object without objects that are text: its reasons are among them."""
+    return {key: inner for key, inner in value.items() if isinstance(inner, str)}
 
 
 def _named_in_prose(text: str, one: _Value) -> _Value:
@@ -199,7 +212,9 @@ def _repaired(text: str) -> Finding | None:
     part = text[start:end]
     if not part or len(part) > LONGEST_REPAIRED or _depth(part) > DEEPEST_REPAIRED:
         return None
-    value = _by_python(part)
+    value = _respelt(part)
+    if value is None:
+        value = _by_python(part)
     if value is None:
         value = _by_json_repair(part)
     return Finding(value, start, frozenset({"repaired"})) if has_boxes(value) else None
@@ -208,6 +223,19 @@ def _repaired(text: str) -> Finding | None:
 def _depth(text: str) -> int:
     """Return how many brackets stand within each other, those in strings too."""
     return max(accumulate((char in "[{") - (char in "]}") for char in text), default=0)
+
+
+def _respelt(part: str) -> Any:
+    """Return the value of a text that is JSON but for its full-width signs, or for quotation marks that are escaped
+    once too often."""
+    for other in (part.translate(_WIDE), part.replace('\\"', '"').replace("\\n", "\n")):
+        try:
+            value, _ = _decoder.raw_decode(other)
+        except (ValueError, RecursionError):
+            continue
+        if has_boxes(value):
+            return value
+    return None
 
 
 def _by_python(part: str) -> Any:

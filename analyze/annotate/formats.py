@@ -11,6 +11,7 @@ Ids are given in the order of names, so that the same annotations give the same 
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from io import StringIO
 from typing import Any
@@ -22,6 +23,9 @@ from analyze.errors import InputError
 
 Names = Sequence[str]
 _DECIMALS = 6
+_NO_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+"""What may stand in a string of JSON and not in one of YAML, or would be folded there."""
+
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 CSV_HEAD = ("image", "width", "height", "name", "x1", "y1", "x2", "y2", "model")
 
@@ -101,15 +105,20 @@ def from_yolo(text: str, size: tuple[int, int], names: Names) -> list[Boxed]:
 
 
 def yolo_data(names: Names) -> str:
-    """Return `data.yaml`. Strings of JSON are strings of YAML, whatever they hold."""
+    """Return `data.yaml`. Strings of JSON are strings of YAML, but for characters that YAML wants escaped."""
     import json
 
-    listed = "".join(f"  {number}: {json.dumps(name, ensure_ascii=False)}\n" for number, name in enumerate(names))
+    told = (_NO_YAML.sub(_escaped, json.dumps(name, ensure_ascii=False)) for name in names)
+    listed = "".join(f"  {number}: {name}\n" for number, name in enumerate(told))
     return (
         f"path: .\ntrain: images\nval: images\nnames:\n{listed}"
         if names
         else "path: .\ntrain: images\nval: images\nnames: {}\n"
     )
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return f"\\u{ord(match[0]):04x}"
 
 
 # -- Label Studio ------------------------------------------------------------------------------------------------------

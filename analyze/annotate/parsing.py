@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -28,7 +29,7 @@ _TOKENS = re.compile(
     r"(?s)(?:(?:<\|object_ref_start\|>|<\|ref\|>|<ref>)(?P<name>.{0,200}?)(?:<\|object_ref_end\|>|<\|/ref\|>|</ref>)\s*)?"
     r"(?:(?P<det><\|det\|>)|<\|box_start\|>|<box>)(?P<boxes>.*?)(?:<\|box_end\|>|<\|/det\|>|</box>|\Z)"
 )
-_HAS_TOKENS = re.compile(r"<\|box_start\|>|<\|det\|>|<box>")
+_HAS_TOKENS = re.compile(r"(?:<\|box_start\|>|<\|det\|>|<box>)[\s\[({<]*-?\d")
 _WAS_CUT = {"stop": False, "length": True, "repetition": True}
 """Whether a reply was cut off, by its `finish_reason`; where that says nothing, its looks do."""
 
@@ -57,14 +58,33 @@ def parse_reply(raw: str | None, *, finish_reason: str | None = None) -> Reply:
     `finish_reason`: how the server says that it ended. Of a reply that was cut off only whole objects are taken. Never
     raises.
     """
+    was_cut = _WAS_CUT.get(finish_reason or "")
+    if raw is not None and _is_one_value(raw):  # whatever marks stand in its strings, they mark nothing
+        return _read(raw, [], was_cut=was_cut)
     text = _without_thinking(raw or "")
     if text is None:
         return Reply(flags=("truncated", "parse_failed"), error=STILL_THINKING)
     text = _unquoted(_WRAPPERS.sub("", text))
     if _HAS_TOKENS.search(text):
-        return _told(*_in_tokens(text), was_cut=_WAS_CUT.get(finish_reason or "") or False)
-    was_cut = _WAS_CUT.get(finish_reason or "")
+        return _told(*_in_tokens(text), was_cut=was_cut or False)
     fenced = [match for match in _FENCE.finditer(text) if (match[1] or match[2] or "").strip()]
+    return _read(text, fenced, was_cut=was_cut)
+
+
+def _is_one_value(raw: str) -> bool:
+    """Whether a reply is one JSON object or list, all of it."""
+    text = raw.strip()
+    if text[:1] not in ("{", "["):
+        return False
+    try:
+        json.loads(text, strict=False)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _read(text: str, fenced: Sequence[re.Match[str]], *, was_cut: bool | None) -> Reply:
+    """Return what a text says, in its last fenced block if one of them says anything."""
     finding, before = None, ""
     for match in reversed(fenced):
         block = match[1] or match[2]

@@ -87,7 +87,7 @@ class Maker:
         key = next((key for key in PATH_KEYS if isinstance(own.get(key), str)), None)
         path = row if isinstance(row, str) else own.get(key or FIRST)
         if not isinstance(path, str) or not path.strip():
-            return self._unasked(row, self._problem(row))
+            return self._unasked(row, self._problem(row), number)
         caption_key = next((key for key in CAPTION_KEYS if isinstance(own.get(key), str)), None)
         others = {name: value for name, value in own.items() if name not in (key, caption_key)}
         name = relative(path, self.root)
@@ -104,10 +104,11 @@ class Maker:
         return {"messages": [{"role": "user", "content": content}], **self.asks, **told}
 
     def unusable(self, bad: Bad, number: int) -> Mapping[str, Any]:
-        return self._unasked(bad.raw, bad.reason)
+        return self._unasked(bad.raw, bad.reason, number)
 
-    def _unasked(self, row: Any, problem: str) -> Mapping[str, Any]:
+    def _unasked(self, row: Any, problem: str, number: int) -> Mapping[str, Any]:
         others = row if isinstance(row, Mapping) else {"row": row}
+        problem = f"row {number} of the input: {problem}"
         return {"body": {"unusable": row}, "row": Picture("", "", None, others, OLDER, problem)}
 
     def _problem(self, row: Any) -> str:

@@ -14,11 +14,22 @@ from typing import Any
 
 Box = tuple[float, float, float, float]
 
-BOX_KEYS = ("bbox", "bbox_2d", "box_2d", "box", "bounding_box", "boundingbox", "bbox2d", "bboxes", "boxes")
-NAME_KEYS = ("name", "label", "name_zh", "name_en", "class_name", "class", "category", "object", "title", "text")
-LIST_KEYS = ("objects", "annotations", "detections", "results", "items", "bboxes", "boxes")
+BOX_KEYS = (
+    *("bbox", "bbox_2d", "box_2d", "box", "bounding_box", "boundingbox", "bbox2d", "bboxes", "boxes"),
+    *("coordinates", "边界框", "坐标"),
+)
+NAME_KEYS = (
+    *("name", "label", "name_zh", "name_en", "class_name", "class", "category", "object", "title", "text"),
+    *("category_name", "object_name", "名称", "物体名", "物体", "类别", "标签"),
+)
+LIST_KEYS = ("objects", "annotations", "detections", "results", "items", "bboxes", "boxes", "物体", "物体列表")
 OTHER_SHAPES = ("point_2d", "bbox_3d", "polygon", "points")
-_CORNERS = (("x1", "y1", "x2", "y2"), ("xmin", "ymin", "xmax", "ymax"), ("left", "top", "right", "bottom"))
+_CORNERS = (
+    ("x1", "y1", "x2", "y2"),
+    ("xmin", "ymin", "xmax", "ymax"),
+    ("x_min", "y_min", "x_max", "y_max"),
+    ("left", "top", "right", "bottom"),
+)
 _SIZED = (("x", "y", "width", "height"), ("x", "y", "w", "h"))
 _NUMBERS = re.compile(r"-?\d+(?:\.\d+)?")
 _BOX_TEXT = re.compile(r"[\s\d.,()\[\]{}<>|-]*")
@@ -60,14 +71,17 @@ def is_single(value: Any) -> bool:
     return isinstance(value, Mapping) and _box_key(value) is not None
 
 
-def says_nothing_is_there(value: Any) -> bool:
+def says_nothing_is_there(value: Any, depth: int = 0) -> bool:
     """Whether this is the answer that there are no objects: an empty list, or an object that holds one."""
     if isinstance(value, list):
         return not value
-    if not isinstance(value, Mapping):
+    if not isinstance(value, Mapping) or depth > DEEPEST:
         return False
     lists = [value[key] for key in value if str(key).lower() in LIST_KEYS]
-    return (not value) or (bool(lists) and all(one == [] for one in lists))
+    if lists or not value:
+        return all(one == [] for one in lists)
+    inner = [one for one in value.values() if isinstance(one, Mapping) and one]
+    return any(says_nothing_is_there(one, depth + 1) for one in inner)
 
 
 def _collect(value: Any, name: str | None, shapes: Shapes, depth: int) -> None:
@@ -95,6 +109,10 @@ def _collect_object(value: Mapping[str, Any], name: str | None, shapes: Shapes, 
         boxes = [*_boxes_of(value[key], shapes)]
         names = _names_beside(value, len(boxes))
         shapes.found += zip(names if said is None and names else [own] * len(boxes), boxes, strict=True)
+        for inner in value.values():  # its parts: {"name": "table", "bbox": [...], "children": [{...}]}
+            for one in inner if isinstance(inner, list) else ():
+                if is_single(one):
+                    _collect(one, None, shapes, depth + 1)
         return
     if (sides := _sides_of(value)) is not None:
         shapes.flags.add("coerced")
@@ -103,10 +121,11 @@ def _collect_object(value: Mapping[str, Any], name: str | None, shapes: Shapes, 
     if any(str(other).lower() in OTHER_SHAPES for other in value):
         shapes.dropped["malformed"] += 1
         return
+    has_one_box = sum(map(is_box, value.values())) == 1
     for under, inner in value.items():
         if isinstance(inner, list | Mapping):
-            is_list = str(under).lower() in LIST_KEYS
-            _collect(inner, said if is_list else str(under), shapes, depth + 1)
+            is_its_own = str(under).lower() in LIST_KEYS or (said is not None and has_one_box and is_box(inner))
+            _collect(inner, said if is_its_own else str(under), shapes, depth + 1)
 
 
 def _box_key(value: Mapping[str, Any]) -> str | None:

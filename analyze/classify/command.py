@@ -28,7 +28,7 @@ from analyze.lang import Lang, language
 from analyze.records import Body
 from analyze.report.outputs import ENDINGS
 from analyze.runs.askers import Asker, ClientAsker, FleetAsker, Nobody, connected_asker
-from analyze.runs.command import Parser, add_settings, flags_of, positive, run_command
+from analyze.runs.command import Parser, add_settings, flags_of, positive, run_command, temperature
 from analyze.runs.dry import dry_run, served
 from analyze.runs.filejob import FileJob, nothing_left, paths_of, run
 from analyze.runs.jobflags import add_job_flags, chosen, prompt_language
@@ -261,7 +261,7 @@ def _parser() -> Parser:
         default="json",
         help="json: a constrained reply. label-read: one token, and how probable each label's letter was (json)",
     )
-    add("--temperature", type=float, metavar="T", help="sampling temperature (0.0)")
+    add("--temperature", type=temperature, metavar="T", help="sampling temperature (0.0)")
     add("--max-tokens", type=positive, metavar="N", help="tokens of a reply at most (100)")
     add("--tensor-parallel-size", type=positive, metavar="N", help="GPUs of one server of our own (1)")
     add("--gpu-memory-utilization", type=float, metavar="SHARE", help="of a GPU, for a server of our own (0.9)")

@@ -20,7 +20,7 @@ from analyze.infer.checkpoints import Checkpoints, plan_sha
 from analyze.infer.ending import Ending, WrapUp
 from analyze.infer.engines import Answering, Engine, ModelType
 from analyze.infer.flags import EXAMPLE, SAMPLING_FLAGS, SEED_FLAGS, SETTINGS, STARTS, parser
-from analyze.infer.job import InferJob, Places
+from analyze.infer.job import InferJob, Places, refuse_other_task
 from analyze.infer.mainlog import MainLog
 from analyze.infer.records import Guard, lines
 from analyze.infer.rows import Maker, TaskRows
@@ -135,6 +135,8 @@ class ExtractOnly:
         with RunLock(self.tree.lock), self.main_log.of_console():
             self.tree.restore()
             refuse_empty(self.tree)
+            cure = "give its --task_name, or the --output_path of another run"
+            refuse_other_task(self.tree, self.wrap_up.task.name, cure)
             self.main_log.open(self.tree.main_log)
             print("\n".join(self.wrap_up()))
         return EXIT_SOME_FAILED if self.wrap_up.failed else EXIT_OK
@@ -233,6 +235,8 @@ def _refuse_contradictions(args: argparse.Namespace) -> None:
         )
     if args.extract_only and args.rerun:
         raise UsageError("--extract_only keeps the replies that --rerun moves away", cure="leave out one of them")
+    if args.extract_only and args.dry_run:
+        raise UsageError("--extract_only writes answers, --dry_run writes nothing", cure="leave out one of them")
     if args.model_type == "hf":
         for name in ("tensor_parallel_size", "gpu_memory_utilization"):
             if (getattr(args, name) or 1) != 1:

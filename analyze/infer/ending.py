@@ -31,6 +31,9 @@ from analyze.runs.filejob import FileJob
 from analyze.runs.journal import read_lines
 from analyze.runs.manifest import read_manifest
 
+EXTRACTED = ("answer", "answers", "extract_status")
+"""What `evaluate` is told of an extraction, beside the record; `answers` where a row has several replies."""
+
 REJECTS_TOLD = 3  # the others are listed
 
 
@@ -53,7 +56,7 @@ class WrapUp:
         def heard(record: Record, answer: Record) -> None:
             results.add(record, answer)
             if self.task.evaluate is not None:
-                rows.append({**record, "answer": answer["answer"], "extract_status": answer["extract_status"]})
+                rows.append({**record, **{name: answer[name] for name in EXTRACTED if name in answer}})
 
         self.extracted = extract(tree, self.task, save_text=self.save_text, heard=heard)
         said = extracted_lines(self.extracted, lang, path=tree.extract, changed=tree.changed)

@@ -8,7 +8,7 @@ of an old extraction stands beside a part of a new one.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -126,8 +126,8 @@ def extracted(record: Record, task: Task) -> Record:
     }
 
 
-def _extracted(task: Task, reply: str, row: Any) -> Any:
-    answer = task.extract_answer(reply, row)
+def _extracted(task: Task, reply: str, row: Mapping[str, Any]) -> Any:
+    answer = task.extract_answer(reply, {**row})  # what it changes in its row, `evaluate` is not to miss
     try:
         return from_json(plain_json(answer))  # what the files will say of it
     except (TypeError, ValueError) as error:
@@ -177,7 +177,9 @@ class _Before:
         for at, path in enumerate(self._paths):
             for start, line in read_lines(path):
                 with suppress(ValueError, KeyError, TypeError):  # a file that somebody has edited is made anew anyway
-                    self._places[from_json(line)["id"]] = at << 44 | start
+                    told = from_json(line)
+                    _answer(told)
+                    self._places[told["id"]] = at << 44 | start
 
     def __bool__(self) -> bool:
         return bool(self._places)

@@ -36,6 +36,16 @@ class Places:
         return {"index": index, "task": self.cut.task_of(index), "source": {"file": file, "row": row}}
 
 
+def refuse_other_task(tree: Tree, task_name: str, cure: str) -> None:
+    """Raise MixedRunError where another task has its results: its answers and its page would be replaced."""
+    before = (read_manifest(tree.manifest) or {}).get("task_name")
+    if before not in (None, task_name):
+        raise MixedRunError(
+            f"this output holds another run: the task was {before!r}, is {task_name!r}",
+            cure=cure,
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InferJob(FileJob):
     """One invocation, checked. Rows that cannot be used are listed, and the others go on."""
@@ -64,13 +74,9 @@ class InferJob(FileJob):
         )
 
     def _refuse_other_task(self) -> None:
-        """Raise MixedRunError where another task has its results: its answers and its page would be replaced."""
-        before, now = (read_manifest(self.tree.manifest) or {}).get("task_name"), self.told["task_name"]
-        if not self.rerun and before not in (None, now):
-            raise MixedRunError(
-                f"this output holds another run: the task was {before!r}, is {now!r}",
-                cure="give another --output_path; --rerun moves what is there to previous/",
-            )
+        if not self.rerun:
+            cure = "give another --output_path; --rerun moves what is there to previous/"
+            refuse_other_task(self.tree, self.told["task_name"], cure)
 
     def begin(self) -> Path | None:
         """Make the folders, now that somebody can answer; return where earlier results were moved to, if any were."""
@@ -79,7 +85,8 @@ class InferJob(FileJob):
         return moved
 
     def known(self) -> WhatIsKnown:
-        return what_files_know(segments(self.tree.infer), self.lines)
+        self._refuse_other_task()
+        return what_files_know([] if self.rerun else segments(self.tree.infer), self.lines)
 
     def rejected_by(self, rejects: Rejects) -> OnBad:
         """Return what lists rows by the file they come from, and their number in it."""

@@ -83,11 +83,15 @@ def _files(named: Any, input_path: str, path: Path) -> list[str]:
     base = Path() if input_path else path.parent
     found: list[str] = []
     for pattern in map(str, patterns):
-        place = str(base / pattern)
-        matching = sorted(glob.glob(place)) or [place]
-        folders = [sorted(map(str, Path(one).iterdir())) if Path(one).is_dir() else [one] for one in matching]
-        found += [one for folder in folders for one in folder]
+        matching = sorted(glob.glob(str(Path(glob.escape(str(base))) / pattern))) or [str(base / pattern)]
+        for one in matching:
+            found += _in_folder(Path(one)) if Path(one).is_dir() else [one]
     return found
+
+
+def _in_folder(folder: Path) -> list[str]:
+    """Return the files of a folder, but for those that programs leave there: .DS_Store, .ipynb_checkpoints."""
+    return sorted(str(one) for one in folder.iterdir() if one.is_file() and not one.name.startswith("."))
 
 
 def _rows(file: str) -> Iterable[Any]:

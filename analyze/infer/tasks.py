@@ -4,7 +4,8 @@
                                      format_prompt(row) -> text | messages     extract_answer(reply[, row]) -> answer
                                      evaluate(rows) -> figures, REQUIRED_FIELDS     (both may be missing)
     configs/<name>/task.yaml         the same without code (`nocode`)
-`evaluate` is given the records of all rows (`records`), each with its `answer` and `extract_status`.
+`evaluate` is given the records of all rows (`records`), each with its `answer` and `extract_status`, and with `answers`
+where it has several replies.
 Looked for in the working directory, then among those that come with the program. Knows no run.
 """
 

@@ -74,6 +74,17 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def temperature(text: str) -> float:
+    """Read a sampling temperature. NaN would be null in a request, and leave the choice to the server."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 2:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 2")
+    return value
+
+
 def flags_of(args: argparse.Namespace, settings: Sequence[Setting]) -> Settings:
     """Return the settings that the parsed flags, the environment and the defaults give."""
     return Settings(settings, {s.key: getattr(args, s.key, None) for s in settings})

@@ -71,7 +71,7 @@ TEXTS: dict[Lang, dict[str, str]] = {
 def dry_run(job: FileJob, tokens_of: TokensOf) -> int:
     """Read the whole input, ask nothing, write nothing; say what would be asked."""
     texts, account = TEXTS[job.lang], Account()
-    plan = Plan(job.known().seen, account, retry_failed=job.retry_failed)
+    plan = Plan(job.known().seen, account, retry_failed=job.retry_failed, update=job.update)
     seen = _Seen()
     for request in chain.from_iterable(map(plan.left_of, job.rows(job.source(), account).chunks())):
         seen.add(request)

@@ -369,7 +369,8 @@ class Execution:
     def _say_files(self) -> None:
         texts, paths, failed = self._texts, self._job.paths, self._account.failed
         print(texts["answers"].format(path=paths.output))
-        if kinds := sorted(kind for kind, count in failed.items() if count):
+        kinds = sorted(kind for kind, count in failed.items() if count)
+        if kinds and paths.failures.exists():  # some jobs have failures in their output, and no such file
             print(texts["failures"].format(path=paths.failures, kinds=", ".join(kinds)))
         if self._account.rejected:
             print(texts["rejects"].format(path=paths.rejects))

@@ -25,16 +25,22 @@ class Plan:
     """Sorts rows into done and left, and accounts for them."""
 
     def __init__(
-        self, seen: Seen, account: Account, *, retry_failed: bool = False, duplicates: Duplicates | None = None
+        self,
+        seen: Seen,
+        account: Account,
+        *,
+        retry_failed: bool = False,
+        duplicates: Duplicates | None = None,
+        update: bool = False,
     ) -> None:
-        """`duplicates` takes the rows that ask what another row asks."""
+        """`duplicates` takes the rows that ask what another row asks; with `update` rows that changed are left."""
         self._seen, self._account = seen, account
-        self._retry_failed, self._duplicates = retry_failed, duplicates
+        self._retry_failed, self._duplicates, self._update = retry_failed, duplicates, update
 
     def left_of(self, requests: Sequence[Request]) -> list[Request]:
         """Return those of a chunk that no record answers: the new ones, and failures that may end better this time.
 
-        Raises MixedRunError for rows that were recorded with other content.
+        Raises MixedRunError for rows that were recorded with other content, unless they are to be asked anew.
         """
         account = self._account
         account.read += len(requests)
@@ -48,7 +54,10 @@ class Plan:
             if known is None:
                 left.append(request)
             elif known.asked != short(request.asked):
-                changed.append(request.id)
+                if self._update:
+                    left.append(request)
+                else:
+                    changed.append(request.id)
             elif known.failed is not None:
                 account.found(known.failed)
                 if self._retry_failed or known.failed in TRANSIENT:

@@ -52,9 +52,11 @@ def test_a_reply_that_cannot_be_read_stands_in_the_output_and_no_objects_is_an_a
     }
     annotate.reply = lambda body: replies[sizes[picture_of(body).size]]
     annotate.rows(*names)
-    assert annotate.run().code == 1
+    ended = annotate.run()
+    assert ended.code == 1
     rows = annotate.by_id()
     assert set(rows) == set(names) and not (annotate.folder / "out.jsonl.failed.jsonl").exists()
+    assert "failures:" not in ended.out, "there is no such file"
     told = {name: (row["status"], row["annotations_error"], len(row["objects"])) for name, row in rows.items()}
     assert told == {
         "none.png": ("ok", False, 0),
@@ -75,6 +77,16 @@ def test_a_reply_that_cannot_be_read_stands_in_the_output_and_no_objects_is_an_a
     (annotate.folder / "out.jsonl").write_bytes(before + b"".join(after.splitlines(keepends=True)[-2:]))
     assert annotate.run().code == 0 and len(annotate.bodies) == asked + 2
     assert sorted(row["id"] for row in annotate.lines()) == sorted(names), "as if killed before it was tidied up"
+
+
+def test_a_row_that_names_no_image_fails_alone_and_is_told_by_its_number(annotate: Command) -> None:
+    rows = [json.dumps({"image_path": annotate.picture("a.png")}), '{"caption": "c"}', "no json", "7"]
+    (annotate.folder / "in.jsonl").write_text("\n".join(rows) + "\n")
+    ended = annotate.run()
+    assert ended.code == 1 and len(annotate.lines()) == 1 and len(annotate.bodies) == 1
+    errors = sorted(row["error"] for row in annotate.lines("out.jsonl.failed.jsonl"))
+    assert [error.partition(": ")[0] for error in errors] == [f"row {number} of the input" for number in (2, 3, 4)]
+    assert "row 2 of the input: it has no path in any of image_path" in ended.out
 
 
 def test_a_killed_run_is_continued_and_no_worker_is_left(annotate: Command) -> None:
@@ -233,6 +245,7 @@ def test_without_an_address_the_seeds_is_asked_and_wrong_use_is_told(annotate: C
         ([*base, "--image-root", "nowhere"], "no folder of images"),
         (["--input", "in.jsonl", "--output", "in.jsonl/o.jsonl", "--image-root", "images"], "cannot be written"),
         (["--input", "in.jsonl", "--output", "o.xls", "--image-root", "images"], "written as one of .jsonl"),
+        ([*base, "--image-root", "images", "--temperature", "nan"], "'nan' is no number from 0 to 2"),
     ):
         ended = annotate.other(*words)
         assert ended.code == 2 and told in ended.err

@@ -10,6 +10,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own, for one call
 
 from analyze.annotate import formats
 from analyze.annotate.coordinates import place
@@ -126,6 +127,15 @@ def test_exports_are_what_others_read(made: Path, tmp_path: Path) -> None:
     view = ElementTree.parse(tmp_path / "label-studio.xml").getroot()
     assert [one.get("value") for one in view.iter("Label")] == ['cell "x"', "红细胞"]
     assert "'=m" in (tmp_path / "csv").read_text("utf-8-sig"), "no spreadsheet takes it for a formula"
+
+
+def test_a_table_of_names_is_yaml_whatever_models_call_things(tmp_path: Path) -> None:
+    names = ["a\x85b", "c\x9b", "del\x7f", "x\u2028y", "\ufeffz", "\ufffe", "😀", "- 猫", "null", 'q"\\', "tab\t\n"]
+    objects = [(name, [1, 1, 5, 5]) for name in names]
+    output = write(tmp_path / "out.jsonl", [record("a.jpg", 10, 10, objects)])
+    export(output, "yolo", tmp_path / "yolo")
+    told = yaml.safe_load((tmp_path / "yolo" / "data.yaml").read_bytes())
+    assert told["names"] == dict(enumerate(sorted(names)))
 
 
 def test_images_that_a_format_cannot_tell_apart_are_refused(tmp_path: Path) -> None:

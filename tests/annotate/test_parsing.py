@@ -87,6 +87,26 @@ def test_what_a_real_model_said_is_read() -> None:
         ('{"result": {"objects": [{"bbox": [1, 2, 3, 4], "label": ["cat"]}]}}', ["cat"]),
         ("[{“bbox_2d”: [1, 2, 3, 4], “label”: “cat”}]", ["cat"]),
         ('{{"bbox_2d": [1, 2, 3, 4], "label": "cat"}}', ["cat"]),
+        ('{"objects": [{"name": "sign <think>", "bbox": [1, 2, 3, 4]}]}', ["sign <think>"]),
+        (
+            '{"rationale": "see <box>1</box>", "objects": [{"name": "a</think>b", "bbox": [1, 2, 3, 4]}]}',
+            ["a</think>b"],
+        ),
+        (f'The <box> on the left.\n{{"objects": [{CAT}]}}', ["cat"]),
+        ('{"name": "cat", "position": [1, 2, 3, 4]}', ["cat"]),
+        ('[{"category_name": "cat", "bbox": [1, 2, 3, 4]}]', ["cat"]),
+        ('{"objects": [{"name": "cat", "bbox": {"x_min": 1, "y_min": 2, "x_max": 3, "y_max": 4}}]}', ["cat"]),
+        (
+            f'[{CAT[:-1]}, "children": [{DOG}], "attributes": [{{"name": "x", "value": [1, 2, 3, 4]}}]}}]',
+            ["cat", "dog"],
+        ),
+        ('{"物体": [{"名称": "猫", "边界框": [1, 2, 3, 4]}]}', ["猫"]),
+        ('{"objects"：[{"name"："猫，黑色"，"bbox"：[1，2，３，4]}]}', ["猫,黑色"]),
+        (json.dumps(f'{{"objects": [{CAT}]}}')[1:-1], ["cat"]),
+        ('Not at [1, 2, 3, 4].\n{"rationale": "none", "objects": []}', []),
+        (f'First: [{CAT}]\nBut no:\n{{"objects": []}}', []),
+        ('{"result": {"objects": []}}', []),
+        ('{"objects": [], "detections": {"cat": [1, 2, 3, 4]}}', ["cat"]),
         ('{"objects": []}', []),
         ("There is nothing to see: []", []),
     ],
@@ -120,6 +140,7 @@ def test_reasons_are_kept_from_their_field_or_from_the_prose_before() -> None:
     assert parse_reply(f'{{"rationale": "left of it", "objects": [{CAT}]}}').rationale == "left of it"
     assert parse_reply(f"The cat is on the left.\n```json\n[{CAT}]\n```").rationale == "The cat is on the left."
     assert parse_reply(f'{{"rationale": "a \\"b\\"", "objects": [{CAT}, {{"na').rationale == 'a "b"'
+    assert parse_reply('{"rationale": "an empty street", "objects": []}').rationale == "an empty street"
 
 
 # Without `}`: a text that ends in all the brackets it needs, in a string, is taken for whole where no server says.
@@ -204,6 +225,8 @@ def test_numbers_that_no_image_has_are_no_boxes(raw: str) -> None:
         "[" * 20_000 + "}" * 20_000,
         "{" * 20_000 + "}" * 20_000,
         "<box>" + "1" * 20_000,
+        '{"a": ' * 900 + "1" + "}" * 900,
+        '{\\"a\\": [' * 5000,
     ],
     ids=lambda raw: raw[:12],
 )

@@ -19,6 +19,7 @@ SHORT = ["--output_path", "out", "--task_name", "mine"]
         ([*SHORT], "--model_path is required with --model_type vllm", "tiny-random"),
         ([*SHORT, "--model_type", "hf"], "--model_path is required with --model_type hf", "tiny-random"),
         ([*SHORT, "--extract_only", "--rerun"], "--extract_only keeps the replies that --rerun moves away", "one of"),
+        ([*SHORT, "--extract_only", "--dry_run"], "--extract_only writes answers, --dry_run writes nothing", "one of"),
         ([*SHORT, "--model_type", "server", "--workers", "2"], "--workers is for what is started here", "leave out"),
         (
             [*SHORT, "--base-url", "http://localhost:1", "--tensor_parallel_size", "2"],

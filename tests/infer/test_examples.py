@@ -72,6 +72,7 @@ OPTIONS = {"question": "?", "options": {"A": "", "B": "", "C": ""}, "answer": "B
         ("medical_qa_zh", "A 不对，C 也不对。\n答案：B", OPTIONS, "B"),
         ("medical_qa_zh", "应选 C。更正：答案是（b）", OPTIONS, "B"),
         ("medical_qa_zh", "分析……\nC", OPTIONS, "C"),
+        ("medical_qa_zh", "应选 B。答案（Answer）见上。", OPTIONS, "B"),
         ("medical_qa_zh", "答案：E", OPTIONS, None),
         ("medical_qa_zh", "无法判断", OPTIONS, None),
         ("math_word_problems", "12 * 15 = 180\n#### 180\nno:\n#### 140", {}, "140"),
@@ -133,6 +134,22 @@ def test_a_task_without_code_reads_what_input_path_names_and_takes_fields_of_jso
     infer.reply = lambda body: 'so {"answer": {"a": 1}} and {"answer": 7} {x'
     assert infer.run("--input_path", "cities.csv", name="plain").code == 0
     assert infer.answers() == [7, 7] and sorted(infer.asked) == ["<s>Lima", "<s>Oslo"]
+
+
+def test_of_a_folder_a_task_without_code_reads_the_files_that_a_person_sees(infer: Infer) -> None:
+    (infer.folder / "in [1]" / ".ipynb_checkpoints").mkdir(parents=True)
+    (infer.folder / "in [1]" / "old").mkdir()
+    for name in ("a.csv", "b.csv", ".DS_Store"):
+        (infer.folder / "in [1]" / name).write_text(f"city\n{name}\n")
+    no_code(infer, 'user: "{{ city }}"\n', [])
+    ended = infer.run("--input_path", "in [1]", name="plain")
+    assert ended.code == 0 and sorted(infer.asked) == ["a.csv", "b.csv"], ended.err
+
+
+def test_the_files_of_a_task_without_code_are_found_whatever_its_own_name_is(infer: Infer) -> None:
+    no_code(infer, 'user: "{{ question }}"\nfiles: "data/*.jsonl"\n', [{"question": "q"}])
+    (infer.folder / "configs" / "plain").rename(infer.folder / "configs" / "plain[1]")
+    assert infer.run(name="plain[1]").code == 0 and infer.asked == ["q"]
 
 
 @pytest.mark.parametrize(

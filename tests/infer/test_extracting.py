@@ -72,7 +72,25 @@ def test_the_row_is_handed_to_an_extractor_that_takes_two(infer: Infer) -> None:
     assert infer.run().code == 0 and infer.answers() == ["question 0", "question 1"]
 
 
-def test_of_several_replies_a_row_each_is_extracted(infer: Infer) -> None:
+def test_extraction_alone_leaves_the_answers_of_another_task_as_they_are(infer: Infer) -> None:
+    infer.task(rows=questions(2))
+    infer.run()
+    infer.task(FIRST_WORD, name="other")
+    ended = infer.typed("--extract_only", "--output_path", "out", "--task_name", "other")
+    assert ended.code == 2 and "the task was 'mine', is 'other'" in ended.err and "--task_name" in ended.err
+    assert infer.answers() == ["question 0", "question 1"]
+
+
+def test_what_an_extraction_takes_out_of_its_row_is_there_for_the_evaluation(infer: Infer) -> None:
+    code = TASK.replace("extract_answer(model_response)", "extract_answer(model_response, org_data)")
+    code = code.replace("return model_response", "return org_data.pop('question') in model_response and model_response")
+    infer.task(code + "def evaluate(rows):\n    return {'asked': [row['org_data']['question'] for row in rows]}\n")
+    infer.rows(questions(2))
+    assert infer.run().code == 0
+    assert infer.json("results/evaluation.json") == {"asked": ["question 0", "question 1"]}
+
+
+def test_of_several_replies_a_row_each_is_extracted_and_evaluated(infer: Infer) -> None:
     async def three(request: web.Request, body: Body) -> web.Response:
         reply = chat_reply("answer: a")
         texts = ["answer: a", "answer: b", "nothing"]
@@ -82,13 +100,18 @@ def test_of_several_replies_a_row_each_is_extracted(infer: Infer) -> None:
         ]
         return web.json_response(reply)
 
-    infer.task(rows=questions(1), sampling_params__json='{"n": 3, "temperature": 1.0}')
+    infer.task(
+        TASK + "def evaluate(rows):\n    return {'right': sum('b' in row['answers'] for row in rows)}\n",
+        rows=questions(1),
+        sampling_params__json='{"n": 3, "temperature": 1.0}',
+    )
     for server in infer.servers:
         server.handler = three
     assert infer.run().code == 0
     (row,), (told,) = infer.lines(), infer.lines("extract")
     assert row["response"] == "answer: a" and row["responses"] == ["answer: a", "answer: b", "nothing"]
     assert told["answer"] == "a" and told["answers"] == ["a", "b", None]
+    assert infer.json("results/evaluation.json") == {"right": 1}
 
 
 def test_what_a_model_says_cannot_steer_a_terminal_or_break_a_file(infer: Infer) -> None:
@@ -116,6 +139,11 @@ def test_what_a_disk_or_an_editor_has_spoilt_is_told_with_its_line_or_made_anew(
     infer.run()
     (infer.folder / "out/results/extract/task_0001.jsonl").write_text("no json\n")
     assert infer.extract().code == 0 and len(infer.answers()) == 3
+    ids = [row["id"] for row in infer.lines("extract")]
+    spoilt = [{"id": ids[0]}, {"id": ids[1], "answer": "x"}, 7]
+    (infer.folder / "out/results/extract/task_0001.jsonl").write_text("".join(json.dumps(row) + "\n" for row in spoilt))
+    ended = infer.extract()
+    assert ended.code == 0 and len(infer.answers()) == 3, ended.err
     with open(infer.folder / "out/results/infer/task_0001.jsonl", "a") as file:
         file.write("no json\n")
     ended = infer.extract()

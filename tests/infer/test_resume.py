@@ -337,6 +337,17 @@ def test_a_dry_run_shows_the_first_prompt_and_writes_nothing(infer: Infer) -> No
         assert not (infer.folder / "out").exists() and infer.bodies == []
     infer.run("--limit", "2")
     assert "2 answered before" in infer.run("--dry_run").out
+    rerun = infer.run("--dry_run", "--rerun").out
+    assert "0 answered before" in rerun and "3 would be asked" in rerun, "as --rerun would"
+    ended = infer.run("--dry_run", "--max_tokens", "9")
+    assert ended.code == 2 and "--update" in ended.err
+    ended = infer.run("--dry_run", "--max_tokens", "9", "--update")
+    assert ended.code == 0 and "3 would be asked" in ended.out and "0 answered before" in ended.out
+    infer.task(name="other", rows=None)
+    infer.rows(questions(3), name="other")
+    ended = infer.run("--dry_run", name="other")
+    assert ended.code == 2 and "holds another run" in ended.err, "nothing would be asked"
+    assert len(infer.asked) == 2
 
 
 def lines_of(folder: Path) -> list[dict[str, object]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 REQUIRED_FIELDS = ["question", "options"]
 
-STATED = re.compile(r"(?:答案|选择|应选|故选)\s*(?:是|为|：|:)?\s*[（(【\[]?\s*([A-E])", re.IGNORECASE)
+STATED = re.compile(r"(?:答案|选择|应选|故选)\s*(?:是|为|：|:)?\s*[（(【\[]?\s*([A-E])(?![A-Za-z])", re.IGNORECASE)
 ALONE = re.compile(r"(?<![A-Za-z])([A-E])(?![A-Za-z])")
 
 
