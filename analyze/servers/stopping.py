@@ -61,18 +61,19 @@ def _listens(record: Record) -> bool:
     return status is not None
 
 
-def _load(record: Record) -> Load | None:
-    return load_of(record.host, record.port, timeout_s=LOAD_TIMEOUT_S) if processes.alive(record) else None
-
-
 def _drain(records: Sequence[Record], timeout_s: float, console: Console) -> None:
-    """Wait until no request runs or waits. A server that does not answer has none that could be saved."""
+    """Wait until no request runs or waits. A server that never answers has none that could be saved; one that was seen
+    at work and does not answer in time, on a machine that is busy, still has those that it had."""
     deadline = time.monotonic() + timeout_s
     said = False
+    loads: dict[Record, Load] = {}
     while True:
-        loads = {record.port: _load(record) for record in records}
-        busy = {port: load.running + load.waiting for port, load in loads.items() if load}
-        requests = sum(busy.values())
+        for record in records:
+            if not processes.alive(record):
+                loads.pop(record, None)
+            elif load := load_of(record.host, record.port, timeout_s=LOAD_TIMEOUT_S):
+                loads[record] = load
+        requests = sum(load.running + load.waiting for load in loads.values())
         if requests == 0:
             return
         if time.monotonic() > deadline:
