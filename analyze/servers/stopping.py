@@ -13,7 +13,7 @@ from pathlib import Path
 
 from analyze.errors import ServerError
 from analyze.servers import processes
-from analyze.servers.probing import Load, get, load_of
+from analyze.servers.probing import PROBE_TIMEOUT_S, Load, get, load_of
 from analyze.servers.processes import Record
 from analyze.servers.texts import SILENT, Console
 
@@ -28,7 +28,6 @@ ENGINE_TIMEOUT_S = 5.0
 """How long an engine may take to end after its API process has."""
 
 KILL_TIMEOUT_S = 10.0
-LOAD_TIMEOUT_S = 2.0
 POLL_S = 0.1
 
 
@@ -57,7 +56,7 @@ def stop_records(
 
 
 def _listens(record: Record) -> bool:
-    status, _ = get(record.host, record.port, "/health", timeout_s=LOAD_TIMEOUT_S)
+    status, _ = get(record.host, record.port, "/health", timeout_s=PROBE_TIMEOUT_S)
     return status is not None
 
 
@@ -71,7 +70,7 @@ def _drain(records: Sequence[Record], timeout_s: float, console: Console) -> Non
         for record in records:
             if not processes.alive(record):
                 loads.pop(record, None)
-            elif load := load_of(record.host, record.port, timeout_s=LOAD_TIMEOUT_S):
+            elif load := load_of(record.host, record.port, timeout_s=PROBE_TIMEOUT_S):
                 loads[record] = load
         requests = sum(load.running + load.waiting for load in loads.values())
         if requests == 0:
