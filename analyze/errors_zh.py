@@ -195,6 +195,8 @@ ZH = {
         "用 --model_path tiny-random 可以用随机权重的微型模型试跑全流程"
     ),
     "--model_type {} needs a GPU, and there is no sign of one here{}": "--model_type {} 需要 GPU，而此处没有{}",
+    "of the ports from {} to {} only {} are free, {} are needed": "端口 {} 到 {} 中只有 {} 个空闲，需要 {} 个",
+    "end what listens there (ss -ltnp shows it)": "请结束占用这些端口的进程（可用 ss -ltnp 查看）",
     "workers * tensor_parallel_size = {} * {} = {} GPUs, but {} can be used here ({})": (
         "workers * tensor_parallel_size = {} * {} = {} 张 GPU，而可用的只有 {} 张（{}）"
     ),

@@ -18,7 +18,7 @@ from pathlib import Path
 MEMORY_BYTES = 2 << 30
 OUTPUT_BYTES = 64 << 20
 # CPU decides, so that a busy machine measures what an idle one does; wall clock only ends a sleeper.
-WALL_PER_CPU = 10
+WALL_PER_CPU = 60
 
 # Where Python and its libraries are. All else in the environment (RUFF_OUTPUT_FILE, PYTHONWARNINGS, …) stays out.
 _KEPT = ("HOME", "LD_LIBRARY_PATH", "PATH", "PYTHONHOME", "PYTHONPATH", "PYTHONUSERBASE", "TMPDIR")
@@ -30,6 +30,11 @@ _SET = {
 }
 
 
+# A shell takes the limits and becomes Python: set from here they would come too late where the machine is so busy that
+# the program runs before its parent does. Memory counts in KiB, files in blocks of 512 bytes.
+_LIMITED = 'ulimit -S -t "$1"; ulimit -H -t "$2"; ulimit -v "$3"; ulimit -f "$4"; ulimit -c 0; shift 4; exec "$@"'
+
+
 class GaveUp(Exception):
     """The program was stopped or ended badly; the text says why, in the same words for the same input."""
 
@@ -37,14 +42,14 @@ class GaveUp(Exception):
 def run_python(arguments: Sequence[str], *, folder: Path, stdin: bytes = b"", cpu_s: float) -> bytes:
     """Run this Python with `arguments` in `folder` and return what it printed.
 
-    `cpu_s` bounds CPU seconds, ten times as much bounds wall clock. Exit statuses 0 and 1 are good: ruff and bandit
-    end with 1 when they found something. Raises GaveUp.
+    `cpu_s` bounds CPU seconds, WALL_PER_CPU times as much bounds wall clock. Exit statuses 0 and 1 are good: ruff and
+    bandit end with 1 when they found something. Raises GaveUp.
     """
     with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as printed:
         given.write(stdin)
         given.seek(0)
         process = subprocess.Popen(
-            [sys.executable, "-P", *arguments],
+            ["/bin/sh", "-c", _LIMITED, "sh", *_limits(cpu_s), sys.executable, "-P", *arguments],
             cwd=folder,
             env={name: os.environ[name] for name in _KEPT if name in os.environ} | _SET,
             stdin=given,
@@ -53,7 +58,6 @@ def run_python(arguments: Sequence[str], *, folder: Path, stdin: bytes = b"", cp
             start_new_session=True,
         )
         try:
-            _limit(process.pid, cpu_s)
             process.wait(WALL_PER_CPU * cpu_s)
         except subprocess.TimeoutExpired:
             raise GaveUp(f"over {WALL_PER_CPU * cpu_s:g} s") from None
@@ -76,13 +80,17 @@ def how_it_ended(returncode: int, cpu_s: float) -> str:
     return f"failed with status {returncode}"
 
 
-def _limit(pid: int, cpu_s: float) -> None:
-    """Bound a process that has just been started: Python needs 10 ms before it reads any code, this needs none."""
+def _limits(cpu_s: float) -> list[str]:
+    """Return the limits in the order of _LIMITED, none above what this process may set itself."""
     seconds = max(1, round(cpu_s))
-    try:
-        resource.prlimit(pid, resource.RLIMIT_CPU, (seconds, seconds + 1))
-        resource.prlimit(pid, resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, (OUTPUT_BYTES, OUTPUT_BYTES))
-        resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
-    except ProcessLookupError:  # it has ended already
-        pass
+    wanted = (
+        (resource.RLIMIT_CPU, seconds, 1),
+        (resource.RLIMIT_CPU, seconds + 1, 1),
+        (resource.RLIMIT_AS, MEMORY_BYTES, 1024),
+        (resource.RLIMIT_FSIZE, OUTPUT_BYTES, 512),
+    )
+    most = {kind: resource.getrlimit(kind)[1] for kind, _, _ in wanted}
+    return [
+        str((value if most[kind] == resource.RLIM_INFINITY else min(value, most[kind])) // unit)
+        for kind, value, unit in wanted
+    ]

@@ -104,7 +104,8 @@ def _start(arguments: argparse.Namespace, settings: ServerSettings, console: Con
     environ = {**os.environ, "VLLM_PORTS": ",".join(map(str, ports)), "VLLM_HOST": settings.host}
     said = {"count": len(ports), "ports": environ["VLLM_PORTS"]}
     if job:
-        with running(specs, api_key=settings.api_key, console=console):
+        drain_timeout_s = settings.drain_timeout_s
+        with running(specs, api_key=settings.api_key, drain_timeout_s=drain_timeout_s, console=console):
             console.say("all_ready", seconds=time.monotonic() - began, **said)
             return _run_job(job, environ)
     start(specs, api_key=settings.api_key, console=console)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import chain, islice
 from pathlib import Path
 
 from analyze.errors import ServerError, UsageError
@@ -27,6 +29,9 @@ from analyze.servers.stopping import stop_records
 from analyze.servers.texts import Console
 
 LOOK_EVERY_S = 1.0
+
+PORTS = range(10_000, 20_000)
+"""Below vLLM's internal ports (`planning`), and all of them below those that Linux gives to whoever asks for any."""
 
 
 @dataclass(slots=True)
@@ -152,12 +157,25 @@ def model_command(folder: Path) -> list[str]:
 
 
 def free_ports(count: int) -> Sequence[int]:
-    """Return ports that nobody listens on now, all different."""
-    held = [socket.socket() for _ in range(count)]
-    try:
-        for one in held:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in held]
-    finally:
-        for one in held:
-            one.close()
+    """Return ports that nobody uses now, next to each other but for those in use. Raises ServerError.
+
+    A server takes its port seconds after it was chosen: one of those that Linux gives to connections could be anybody's
+    by then. Neighbours share no internal ports of vLLM's, which go by the remainder.
+    """
+    first = random.choice(PORTS)
+    found = list(islice(filter(_is_free, chain(range(first, PORTS.stop), range(PORTS.start, first))), count))
+    if len(found) < count:
+        raise ServerError(
+            f"of the ports from {PORTS.start} to {PORTS.stop - 1} only {len(found)} are free, {count} are needed",
+            cure="end what listens there (ss -ltnp shows it)",
+        )
+    return found
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

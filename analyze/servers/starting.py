@@ -25,7 +25,7 @@ from analyze.servers import processes
 from analyze.servers.planning import InstanceSpec
 from analyze.servers.probing import Seen, look
 from analyze.servers.processes import Record
-from analyze.servers.stopping import stop_records
+from analyze.servers.stopping import DRAIN_TIMEOUT_S, stop_records
 from analyze.servers.texts import SILENT, Console, Mark
 
 POLL_S = 0.25
@@ -90,14 +90,18 @@ def start(
 
 @contextmanager
 def running(
-    specs: Sequence[InstanceSpec], *, api_key: str | None = None, console: Console = SILENT
+    specs: Sequence[InstanceSpec],
+    *,
+    api_key: str | None = None,
+    drain_timeout_s: float = DRAIN_TIMEOUT_S,
+    console: Console = SILENT,
 ) -> Iterator[Started]:
     """Start `specs` for the time of a block. At its end those launched here are drained and stopped, others left."""
     started = start(specs, api_key=api_key, console=console)
     try:
         yield started
     finally:
-        stop_records(started.launched, console=console)
+        stop_records(started.launched, drain_timeout_s=drain_timeout_s, console=console)
 
 
 def waves(specs: Sequence[InstanceSpec]) -> list[Sequence[InstanceSpec]]:

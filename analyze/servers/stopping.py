@@ -13,7 +13,7 @@ from pathlib import Path
 
 from analyze.errors import ServerError
 from analyze.servers import processes
-from analyze.servers.probing import Load, get, load_of
+from analyze.servers.probing import PROBE_TIMEOUT_S, Load, get, load_of
 from analyze.servers.processes import Record
 from analyze.servers.texts import SILENT, Console
 
@@ -28,7 +28,6 @@ ENGINE_TIMEOUT_S = 5.0
 """How long an engine may take to end after its API process has."""
 
 KILL_TIMEOUT_S = 10.0
-LOAD_TIMEOUT_S = 2.0
 POLL_S = 0.1
 
 
@@ -57,22 +56,23 @@ def stop_records(
 
 
 def _listens(record: Record) -> bool:
-    status, _ = get(record.host, record.port, "/health", timeout_s=LOAD_TIMEOUT_S)
+    status, _ = get(record.host, record.port, "/health", timeout_s=PROBE_TIMEOUT_S)
     return status is not None
 
 
-def _load(record: Record) -> Load | None:
-    return load_of(record.host, record.port, timeout_s=LOAD_TIMEOUT_S) if processes.alive(record) else None
-
-
 def _drain(records: Sequence[Record], timeout_s: float, console: Console) -> None:
-    """Wait until no request runs or waits. A server that does not answer has none that could be saved."""
+    """Wait until no request runs or waits. A server that never answers has none that could be saved; one that was seen
+    at work and does not answer in time, on a machine that is busy, still has those that it had."""
     deadline = time.monotonic() + timeout_s
     said = False
+    loads: dict[Record, Load] = {}
     while True:
-        loads = {record.port: _load(record) for record in records}
-        busy = {port: load.running + load.waiting for port, load in loads.items() if load}
-        requests = sum(busy.values())
+        for record in records:
+            if not processes.alive(record):
+                loads.pop(record, None)
+            elif load := load_of(record.host, record.port, timeout_s=PROBE_TIMEOUT_S):
+                loads[record] = load
+        requests = sum(load.running + load.waiting for load in loads.values())
         if requests == 0:
             return
         if time.monotonic() > deadline:

@@ -7,13 +7,15 @@ import json
 import os
 import signal
 import time
+from collections.abc import Callable
 
 import pyarrow.parquet as parquet
 import pytest
 
 from analyze.runs.tail import SHARE
-from tests.annotate.conftest import CAT, Command, picture_of, said, text_of
+from tests.annotate.conftest import CAT, Body, Command, picture_of, said, text_of
 from tests.annotate.pictures import GOOD, TROUBLES, make_pictures
+from tests.fake_vllm import FakeVLLM, go_on, hold_at
 
 
 def test_good_images_are_annotated_and_each_trap_fails_alone_with_its_reason(annotate: Command) -> None:
@@ -95,26 +97,45 @@ def test_a_killed_run_is_continued_and_no_worker_is_left(annotate: Command) -> N
     for server in annotate.servers:
         server.delay_s = 0.1
         server.handler, server.reply = None, said(CAT)
+    hold_at(annotate.servers, 60)  # it is not over before it is killed
+    at_once = count_at_once(annotate.servers)
     process = annotate.start("--max-concurrency", "8")
-    workers: list[int] = []
     while not (output := annotate.folder / "out.jsonl").exists() or output.read_bytes().count(b"\n") < 20:
-        workers = workers or children_of(process.pid)
+        assert process.poll() is None
         time.sleep(0.02)
-    for server in annotate.servers:
-        server.mode = "endless"  # it is not over before it is killed
-    assert process.poll() is None
+    until(lambda: sum(server.running for server in annotate.servers) >= 8)
     workers = children_of(process.pid)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    assert workers and max(server.peak for server in annotate.servers) <= 8
-    assert sum(server.peak for server in annotate.servers) <= 8, "it is the total over all servers"
+    assert workers and max(at_once) == 8, "it is the total over all servers"
     for server in annotate.servers:
-        server.delay_s, server.mode = 0.0, "ok"
+        server.delay_s = 0.0
+    go_on(annotate.servers)
     ended = annotate.run()
     assert ended.code == 0, ended.err
     assert sorted(row["id"] for row in annotate.lines()) == sorted(names)
     assert sum(server.asked for server in annotate.servers) <= 150 + 8 + SHARE * 150, "some of the last ones twice"
-    assert not any(map(is_alive, workers))
+    until(lambda: not any(map(is_alive, workers)))
+
+
+def count_at_once(servers: list[FakeVLLM]) -> list[int]:
+    """Return a list that tells of each request how many were with all servers when it came."""
+    at_once: list[int] = []
+    for server in servers:
+
+        def count(body: Body, refuse: Callable[[Body], int | None] = server.refuse) -> int | None:
+            at_once.append(sum(server.in_flight for server in servers))
+            return refuse(body)
+
+        server.refuse = count
+    return at_once
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    give_up_at = time.monotonic() + 180
+    while not is_so():
+        assert time.monotonic() < give_up_at
+        time.sleep(0.02)
 
 
 def children_of(pid: int) -> list[int]:
@@ -124,7 +145,7 @@ def children_of(pid: int) -> list[int]:
 def is_alive(pid: int) -> bool:
     try:
         return open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 

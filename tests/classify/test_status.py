@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.classify.conftest import Command, environ, text_of
+from tests.fake_vllm import go_on, hold_at
 
 
 def runs(folder: Path, *words: str) -> str:
@@ -44,17 +45,15 @@ def test_a_classification_is_told_with_counts_failures_and_tokens(classify: Comm
 
 def test_a_killed_classification_is_told_with_the_command_that_continues_it(classify: Command) -> None:
     classify.write("q.txt", "\n".join(f"text {n}" for n in range(200)))
-    for server in classify.servers:
-        server.delay_s = 0.05
+    hold_at(classify.servers, 40)
     process = classify.start("--input", "q.txt", "--batch-size", "4")
     while len(classify.lines_whole()) < 10:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.communicate()
+    go_on(classify.servers)
     found = told(classify.folder, "out.jsonl")
     assert found["state"] == "killed" and 10 <= found["counts"]["ok"] < 200
-    for server in classify.servers:
-        server.delay_s = 0.0
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     env = {**environ(), "PATH": path}
     done = subprocess.run(found["continue"], shell=True, capture_output=True, text=True, cwd=classify.folder, env=env)

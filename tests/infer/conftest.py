@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,7 +117,12 @@ class Infer:
 
         self.reply, self._usual_reply = hold, reply
 
-    def go_on(self) -> None:
+    def go_on(self, *, when_dropped: bool = False) -> None:
+        """`when_dropped`: not before the servers know that their client is gone, else they would answer it."""
+        give_up_at = time.monotonic() + 180
+        while when_dropped and any(server.in_flight for server in self.servers):
+            assert time.monotonic() < give_up_at
+            time.sleep(0.01)
         self.reply = self._usual_reply
         for server in self.servers:
             server.mode = "ok"

@@ -247,12 +247,12 @@ def test_a_run_that_is_killed_goes_on_with_what_is_missing(infer: Infer) -> None
         server.delay_s, server.slots = 0.05, 2
     infer.hold_after(20)
     process = infer.start("--tasks", "3")
-    until(lambda: len(lines_of(infer.folder)) >= 10)
+    until(lambda: len(lines_of(infer.folder)) >= 20)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    infer.go_on()
+    infer.go_on(when_dropped=True)
     kept = len(lines_of(infer.folder))
-    assert 10 <= kept < 60 and not (infer.folder / "out/report.html").exists()
+    assert 20 <= kept < 60 and not (infer.folder / "out/report.html").exists()
     with open(next((infer.folder / "out/results/infer").glob("*.jsonl")), "ab") as torn:
         torn.write(b'{"index":3,"ta')
     asked = len(infer.asked)

@@ -21,7 +21,7 @@ from analyze.errors import InputError, MixedRunError, NoServerError, UsageError
 from analyze.judge.probabilities import LOGPROBS
 from analyze.runs.askers import FleetAsker
 from analyze.runs.journal import read_outcomes
-from tests.fake_vllm import FakeVLLM, chat_reply, free_port
+from tests.fake_vllm import FakeVLLM, chat_reply, free_port, go_on, hold_at
 from tests.judge.factory import reply_text
 from tests.judge.test_protocol import Run, a_task, only_the_protocol, run, shown, user_text
 
@@ -228,7 +228,7 @@ def test_ended_while_the_second_judge_is_asked_it_asks_exactly_what_is_missing(
     run: Run, second: FakeVLLM, number: signal.Signals, code: int
 ) -> None:
     first = run.server()
-    second.delay_s = 0.2
+    hold_at([second], 4)  # cells are left for the next run, however late the signal comes
     env = {
         **os.environ,
         "INPUT_JSONL": str(run.input),
@@ -242,15 +242,15 @@ def test_ended_while_the_second_judge_is_asked_it_asks_exactly_what_is_missing(
     while len(second.bodies) < 4:
         time.sleep(0.01)
         assert process.poll() is None
-    second.mode = "endless"  # cells are left for the next run, however late the signal comes
     process.send_signal(number)
     if number == signal.SIGINT:
         assert any(b"stops at once" in line for line in process.stdout)
-    second.mode = "ok"
+    else:
+        process.wait()
+    go_on([second])
     process.communicate()
     assert process.returncode == code
     asked = len(run.bodies)
-    second.delay_s = 0.0
     with_second(run, second, audit_tasks=3)
     assert len(run.bodies) == asked
     cells = 2 * RIVALS * 3

@@ -20,6 +20,7 @@ import pytest
 from analyze import servers
 from analyze.errors import ServerError
 from analyze.servers import InstanceSpec, processes
+from analyze.servers.private import free_ports
 
 
 @dataclass
@@ -82,15 +83,6 @@ class RealFleet:
 
     def heal(self) -> None:
         servers.start(self.specs)
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports whose servers do not share ports of vLLM's own either: those go by the remainder (`servers.planning`)."""
-    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(8 * count)]
-    ports = {port % 250: port for port in (listener.getsockname()[1] for listener in listeners)}
-    for listener in listeners:
-        listener.close()
-    return [*ports.values()][:count]
 
 
 @contextmanager

@@ -20,8 +20,8 @@ from PIL import Image
 from analyze import servers
 from analyze.annotate.prompts import constraint
 from analyze.servers import ServerSettings, processes
+from analyze.servers.private import free_ports
 from tests.annotate.pictures import GOOD, TROUBLES, make_pictures
-from tests.real.conftest import free_ports
 
 pytestmark = pytest.mark.vllm
 

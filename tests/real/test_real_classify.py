@@ -89,8 +89,9 @@ def test_letters_are_as_probable_to_running_servers_as_to_transformers(real_flee
 
 
 def test_servers_of_its_own_are_started_reuse_the_prompt_and_are_gone_at_the_end(tmp_path: Path) -> None:
-    process = classify(tmp_path, "--output", "out.jsonl", "--max-num-seqs", "16", "--max-model-len", "4096")
-    until_some(process, tmp_path / "out.jsonl", 20)
+    flags = ("--output", "out.jsonl", "--max-num-seqs", "16", "--max-model-len", "4096")
+    process = classify(tmp_path, *flags, "--in-flight", "1")  # so that there is time to kill it
+    until_some(process, tmp_path / "out.jsonl", 5)
     process.send_signal(signal.SIGSTOP)  # it is not over before it has been looked at
     (server,) = servers_of(tmp_path)
     argv = server.cmdline()
@@ -98,8 +99,8 @@ def test_servers_of_its_own_are_started_reuse_the_prompt_and_are_gone_at_the_end
     process.send_signal(signal.SIGKILL)
     process.communicate()
     kept = len(rows(tmp_path / "out.jsonl"))
-    assert 20 <= kept < 100 and server.is_running()
-    said = ended(classify(tmp_path, "--output", "out.jsonl", "--max-num-seqs", "16", "--max-model-len", "4096"))
+    assert 5 <= kept < 100 and server.is_running()
+    said = ended(classify(tmp_path, *flags))
     assert not server.is_running(), "what a killed job left behind is stopped by the next one"
     assert servers_of(tmp_path) == []
     found = rows(tmp_path / "out.jsonl")

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ def lines(folder: Path, output: str, kind: str = "infer") -> list[dict[str, Any]
 
 def left_of(folder: Path) -> list[psutil.Process]:
     """Return the processes that work in this folder."""
-    return [one for one in psutil.process_iter(["cwd"]) if one.info["cwd"] == str(folder)]
+    return [one for one in psutil.process_iter(["cwd", "cmdline"]) if one.info["cwd"] == str(folder)]
 
 
 def until(is_so: Any, process: subprocess.Popen[str] | None = None, timeout_s: float = 900.0) -> None:
@@ -112,7 +113,7 @@ def by_fleet(folder: Path) -> list[dict[str, Any]]:
     """Two servers of its own, of which one is killed."""
     flags = ("--model_path", "tiny-random", "--workers", "2", "--in-flight", "2")  # so that there is time to kill one
     process = start(folder, "fleet", *flags, "--tasks", "4")
-    until(lambda: len(lines(folder, "fleet")) >= 20, process)
+    until(lambda: len(lines(folder, "fleet")) >= 5, process)
     records = processes.read_records(folder / "fleet/logs/servers")
     os.killpg(next(iter(records.values())).pid, signal.SIGKILL)
     said = ended(process)
@@ -128,9 +129,9 @@ def by_workers(folder: Path) -> list[dict[str, Any]]:
     flags = ("--model_path", "tiny-random", "--model_type", "hf", "--use_cpu", "--workers", "2", "--max_num_seqs", "2")
     process, kept = start(folder, "hf", *flags, "--tasks", "4"), 0
     for strike in range(3):
-        wanted = kept + 15
+        wanted = kept + 5
         until(lambda wanted=wanted: len(lines(folder, "hf")) >= wanted, process)
-        workers = [one for one in left_of(folder) if "analyze.infer.worker" in one.cmdline()]
+        workers = [one for one in left_of(folder) if "analyze.infer.worker" in (one.info["cmdline"] or [])]
         match strike:
             case 0:
                 workers[0].kill()
@@ -139,14 +140,16 @@ def by_workers(folder: Path) -> list[dict[str, Any]]:
             case 1:
                 process.kill()
             case 2:
-                for one in (psutil.Process(process.pid), *workers):
-                    one.kill()
+                process.kill()
+                for one in workers:
+                    with suppress(psutil.NoSuchProcess):  # it ends with its parent
+                        one.kill()
         process.communicate()
         until(lambda: left_of(folder) == [])
         kept = len(lines(folder, "hf"))
         process = start(folder, "hf", *flags, "--tasks", str(2 + strike))
     said = ended(process)
-    assert f"200 rows read: 200 ok ({kept} of them before)" in said and 30 <= kept < 200
+    assert f"200 rows read: 200 ok ({kept} of them before)" in said and 10 <= kept < 200
     assert_all_rows_in_order(folder, "hf")
     return lines(folder, "hf")
 

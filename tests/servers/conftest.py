@@ -4,30 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from analyze.servers import processes, stop_records
+from analyze.servers.private import free_ports
 
 PROJECT = Path(__file__).resolve().parents[2]
 VLLM_PROGRAM = Path(__file__).with_name("vllm_program.py")
 GIB_EACH = 80
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 def executable(path: Path, text: str) -> None:
@@ -91,7 +83,9 @@ class Machine:
         return record
 
     def tell(self, file: str, text: str) -> None:
-        (self.told / file).write_text(text)
+        whole = self.told / f"{file}.part"  # a server may look at any moment
+        whole.write_text(text)
+        whole.replace(self.told / file)
 
     def hold(self) -> None:
         """Let servers that start now answer nothing until `release`."""
@@ -106,7 +100,7 @@ class Machine:
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
-    made = Machine(tmp_path / "机器 one", free_ports(4))
+    made = Machine(tmp_path / "机器 one", [*free_ports(4)])
     yield made
     made.clean()
 
@@ -115,12 +109,20 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 def nothing_left(tmp_path: Path) -> Iterator[None]:
     """No process that a test started may outlive it: all of them have the test's folder in their environment."""
     yield
-    left = [
-        process.name
-        for process in Path("/proc").iterdir()
-        if process.name.isdecimal() and int(process.name) != os.getpid() and _mentions(process, str(tmp_path))
-    ]
-    assert not left, [(Path("/proc") / pid / "cmdline").read_bytes() for pid in left]
+    deadline = time.monotonic() + 60  # for what has been ended and is not gone yet
+    while (left := _left(str(tmp_path))) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not left
+
+
+def _left(folder: str) -> dict[str, bytes]:
+    """Return the processes that have this folder in their environment, with their commands."""
+    left = {}
+    for process in Path("/proc").iterdir():
+        if process.name.isdecimal() and int(process.name) != os.getpid() and _mentions(process, folder):
+            with suppress(OSError):  # it ends at this moment
+                left[process.name] = (process / "cmdline").read_bytes()
+    return left
 
 
 def _mentions(process: Path, text: str) -> bool:

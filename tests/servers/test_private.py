@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 from pathlib import Path
 
 import pytest
 
+from analyze.errors import ServerError
+from analyze.servers import Gpu, ServerSettings, plan
+from analyze.servers.private import PORTS, free_ports
 from tests.servers.conftest import Machine
 
 FLAGS = {
@@ -78,3 +82,28 @@ def test_a_start_that_runs_out_of_memory_gives_the_seeds_advice(gpus: Machine, t
     code, said = classify(gpus, tmp_path, "--model", "some/model")
     assert code == 1 and "--gpu-memory-utilization 0.7" in said and "--max-num-seqs" in said
     assert "out of memory" in said and "Traceback" not in said
+
+
+def test_ports_are_neither_those_that_linux_gives_to_connections_nor_shared_by_vllms_own() -> None:
+    """A model loads for minutes: a port that any connection may be given would not always be free after that."""
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    if lowest <= PORTS.start:
+        pytest.skip("this machine gives all ports to connections")
+    with socket.create_server(("127.0.0.1", free_ports(1)[0])) as taken:
+        for _ in range(50):
+            ports = free_ports(8)
+            assert max(ports) < lowest and taken.getsockname()[1] not in ports
+            assert len({internal_ports(port) for port in ports}) == 8
+
+
+def internal_ports(port: int) -> str:
+    (spec,) = plan(ServerSettings(model="m", ports=(port,)), [Gpu("0", "NVIDIA Test", 80, "GPU-0")]).specs
+    return spec.env["VLLM_PORT"]
+
+
+def test_ports_that_are_all_taken_are_told_with_a_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", free_ports(1)[0])) as taken:
+        port = taken.getsockname()[1]
+        monkeypatch.setattr("analyze.servers.private.PORTS", range(port, port + 1))
+        with pytest.raises(ServerError, match=f"of the ports from {port} to {port} only 0 are free, 2 are needed"):
+            free_ports(2)

@@ -27,6 +27,7 @@ from analyze.servers import (
     start,
     stop_records,
 )
+from analyze.servers.private import free_ports
 from analyze.tiny_model import write_model
 
 needs_vllm = pytest.mark.skipif(
@@ -70,7 +71,7 @@ def test_vllms_own_parser_takes_our_flags() -> None:
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> ServerSettings:
     folder = tmp_path_factory.mktemp("servers")
-    settings = ServerSettings(ports=(8301,), log_dir=folder)
+    settings = ServerSettings(ports=tuple(free_ports(1)), log_dir=folder)
     model = plan(settings, []).demo_model
     assert model is not None
     write_model(model)
@@ -93,18 +94,21 @@ def test_a_real_server_starts_answers_by_schema_and_leaves_nothing_behind(settin
     schema = {"type": "object", "properties": {"label": {"enum": ["a", "b"]}}, "required": ["label"]}
     response_format = {"type": "json_schema", "json_schema": {"name": "label", "schema": schema}}
 
+    (port,) = settings.ports
+
     with running(plan(settings, []).specs) as started:
         (state,) = check(settings)
-        answer = ask(8301, temperature=0, max_tokens=50, response_format=response_format)
+        answer = ask(port, temperature=0, max_tokens=50, response_format=response_format)
         (record,) = started.launched.values()
         members = processes.remains(record)
 
         # A request in flight at the time of the stop is answered in full, not cut: the stop below waits for it.
         with ThreadPoolExecutor() as pool:
-            late = pool.submit(ask, 8301, max_tokens=1500, ignore_eos=True)
+            late = pool.submit(ask, port, max_tokens=1500, ignore_eos=True)
             while not (load := check(settings)[0].load) or load.running == 0:
-                assert not late.done()
-            assert stop_records(started.launched) == [8301]
+                if late.done():  # it takes seconds, for which this process may be kept waiting
+                    late = pool.submit(ask, port, max_tokens=1500, ignore_eos=True)
+            assert stop_records(started.launched) == [port]
             assert late.result()["finish_reason"] == "length"
 
     assert (state.state, state.ours, state.model, state.gpus) == ("ready", True, DEMO_MODEL_NAME, ())
@@ -113,7 +117,7 @@ def test_a_real_server_starts_answers_by_schema_and_leaves_nothing_behind(settin
 
 
 def test_an_engine_that_outlives_its_killed_api_process_is_ended(settings: ServerSettings) -> None:
-    specs = plan(replace(settings, ports=(8302,)), []).specs
+    specs = plan(replace(settings, ports=tuple(free_ports(1))), []).specs
     (record,) = start(specs).launched.values()
     for pid in set(processes.remains(record)) - {record.pid}:
         os.kill(pid, signal.SIGSTOP)  # it does not end by itself before anybody has looked
@@ -123,5 +127,5 @@ def test_an_engine_that_outlives_its_killed_api_process_is_ended(settings: Serve
 
     stopped = stop_records(processes.read_records(settings.log_dir))
 
-    assert orphans and record.pid not in orphans and stopped == [8302]
+    assert orphans and record.pid not in orphans and stopped == [specs[0].port]
     assert processes.remains(record) == [] and not Path(specs[0].pid_file).exists()

@@ -154,11 +154,10 @@ def test_dry_run_prints_commands_that_a_shell_can_run_and_starts_nothing(machine
 def test_a_server_that_dies_ends_the_start_at_once_with_the_end_of_its_log(machine: Machine, last_words: str) -> None:
     machine.add_gpus(8)
     machine.tell("die", last_words)
-    began = time.monotonic()
 
-    done = machine.script("start_vllm.sh", MODEL="m")
+    done = machine.script("start_vllm.sh", MODEL="m")  # a start may take half an hour, this call a tenth of it
 
-    assert done.returncode == 1 and time.monotonic() - began < 60, "a start may take half an hour"
+    assert done.returncode == 1
     assert "server 1 (port" in done.stderr and "exit code 1" in done.stderr and "loading m" in done.stderr
     assert "\x1b" not in done.stderr
     if "CUDA" in last_words:
@@ -329,7 +328,7 @@ def test_a_child_of_a_later_session_under_the_same_pid_is_not_taken_for_an_orpha
     pid_file = machine.logs / "vllm_01.pid"
     said = json.loads(pid_file.read_text())
     machine.clean()
-    program = "import subprocess, sys; print(subprocess.Popen(['sleep', '60'], stdout=subprocess.DEVNULL).pid)"
+    program = "import subprocess, sys; print(subprocess.Popen(['sleep', '3600'], stdout=subprocess.DEVNULL).pid)"
     leader = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, start_new_session=True)
     child = int(leader.communicate()[0])
     pid_file.write_text(json.dumps(said | {"pid": leader.pid}))
@@ -485,9 +484,7 @@ def test_terminating_a_run_ends_its_job_and_the_servers_it_started_but_no_other(
 
 def test_ctrl_c_is_the_jobs_and_the_servers_are_stopped_when_it_has_ended(machine: Machine) -> None:
     machine.add_gpus(2)
-    job = (
-        "import signal, sys, time\nsignal.signal(2, lambda *_: sys.exit(130))\nprint('up', flush=True)\ntime.sleep(60)"
-    )
+    job = "import signal, time\nsignal.signal(2, lambda *_: exit(130))\nprint('up', flush=True)\ntime.sleep(3600)"
     command = [str(PROJECT / "run_multi_vllm.sh"), "--", "python", "-c", job]
     run = subprocess.Popen(
         command, env=machine.env | {"MODEL": "m"}, stdout=subprocess.PIPE, text=True, start_new_session=True
@@ -504,18 +501,17 @@ def test_ctrl_c_is_the_jobs_and_the_servers_are_stopped_when_it_has_ended(machin
 def test_a_second_ctrl_c_while_stopping_waits_for_nothing(machine: Machine) -> None:
     machine.add_gpus(2)
     job = ["sh", "-c", 'until [ -e "$0" ]; do sleep 0.05; done', str(machine.told / "enough")]
-    run = machine.spawn(str(PROJECT / "run_multi_vllm.sh"), "--", *job, MODEL="m")
+    run = machine.spawn(str(PROJECT / "run_multi_vllm.sh"), "--", *job, MODEL="m", DRAIN_TIMEOUT_S="3600")
     until(lambda: machine.called(machine.ports[0]))
     machine.tell(f"{machine.ports[0]}.busy", "3")
     machine.tell("enough", "")
     assert run.stdout is not None
     until(lambda: run.stdout is not None and "in flight" in run.stdout.readline())
-    began = time.monotonic()
 
     run.send_signal(signal.SIGINT)
-    run.communicate()
+    run.communicate(timeout=300)  # the requests are given an hour
 
-    assert run.returncode == 130 and time.monotonic() - began < 20, "requests are given 30 s"
+    assert run.returncode == 130
     assert not list(machine.logs.glob("*.pid")) and not processes.listener(machine.ports[0])
 
 
