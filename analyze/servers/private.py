@@ -30,8 +30,9 @@ from analyze.servers.texts import Console
 
 LOOK_EVERY_S = 1.0
 
-PORTS = range(10_000, 20_000)
-"""Below vLLM's internal ports (`planning`), and all of them below those that Linux gives to whoever asks for any."""
+PORTS = range(30_000, 32_768)
+"""Above vLLM's internal ports (`planning`) and those of Ray's workers (10002-19999), below those that Linux gives to
+whoever asks for any."""
 
 
 @dataclass(slots=True)
