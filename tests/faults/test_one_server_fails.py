@@ -190,6 +190,8 @@ def test_a_server_that_comes_back_with_other_weights_under_the_same_name_is_held
             server.mode = "ok"
 
     def come_back() -> None:
+        """Once it is known to have died: one that is there again at once passes for one that has lost a connection."""
+        until(lambda: cores[-1].fleet.instances[1].deaths and not cores[-1].fleet.instances[1].is_up)
         asked.append(changed.asked)
         setattr(changed, card, value)
         changed.start()
