@@ -188,7 +188,7 @@ except KeyboardInterrupt:
 def test_rows_are_asked_as_the_client_would_with_its_key_headers_and_timeout(fleet):
     fleet[1].mode = "hang"
     client = MultiVLLMClient(
-        urls(fleet[:2]), api_key="secret", default_headers={"x-team": "blue"}, timeout=2.0, policy="least_loaded"
+        urls(fleet[:2]), api_key="secret", default_headers={"x-team": "blue"}, timeout=5.0, policy="least_loaded"
     )
     outcomes = list(ask_many((chat(n) for n in range(6)), client.with_options(max_retries=1), model="fake-model"))
     assert all(isinstance(outcome, Answer) and outcome.instance == fleet[0].url for outcome in outcomes)

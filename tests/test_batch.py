@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from analyze.runs.runner import FINISH_S
+from analyze.runs.tail import SHARE
 from tests.fake_vllm import FakeVLLM, chat_reply, free_port, go_on, hold_at
 
 SCHEMA = {"type": "object", "properties": {"label": {"enum": ["a", "b"]}}, "required": ["label"]}
@@ -120,7 +121,8 @@ def test_killed_at_any_instant_it_continues_without_loss_or_repetition(batch):
     assert batch.run("--in-flight", "8").returncode == 0
     ids = [a["custom_id"] for a in lines(batch.output)]
     assert sorted(ids) == sorted(f"row-{n}" for n in range(200))
-    assert batch.asked <= 200 + 3 * 8, "asked again: at most what was in flight at each kill"
+    most = (200 + 3 * 8) * (1 + SHARE)
+    assert batch.asked <= most, "asked again: what was in flight at each kill, and at the end a few more"
 
 
 def test_a_torn_last_line_does_not_spoil_the_next(batch):

@@ -16,7 +16,7 @@ from aiohttp import web
 import analyze.batch
 from analyze.runs.jobflags import duration_s, seconds_until
 from analyze.runs.runner import FINISH_S
-from tests.fake_vllm import chat_reply
+from tests.fake_vllm import chat_reply, go_on, hold_at
 from tests.test_batch import SCHEMA, Batch, batch, lines, row, write
 
 __all__ = ["batch"]
@@ -63,17 +63,17 @@ def test_a_dry_run_shows_the_first_request_and_asks_and_writes_nothing(batch):
 
 
 def test_when_the_time_is_up_it_finishes_what_is_in_flight_and_the_same_command_continues(batch):
-    for server in batch.servers:
-        server.delay_s = 0.3
     write(batch.input, [row(n) for n in range(400)])
-    done = batch.run("--max-time", "1s", "--in-flight", "8")
-    assert done.returncode == 4, done.stderr
-    assert "the time is up" in done.stderr and "→" in done.stderr
+    hold_at(batch.servers, 20)
+    process = batch.start("--max-time", "3s", "--in-flight", "8")
+    assert any("Ctrl-C stops at once" in line for line in process.stderr), "it waits for what is in flight"
+    go_on(batch.servers)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 4, err
+    assert "the time is up" in err and "→" in err
     first = answered(batch)
-    assert len(first) == batch.asked and 8 <= len(first) < 400, "what was in flight was finished"
-    assert f"{len(first)} ok" in done.stdout
-    for server in batch.servers:
-        server.delay_s = 0.0
+    assert len(first) == batch.asked and 20 <= len(first) < 400, "what was in flight was finished"
+    assert f"{len(first)} ok" in out
     recorded = lines(batch.output)
     assert batch.run("--max-time", "1h").returncode == 0
     assert len(answered(batch)) == 400 and batch.asked_again(recorded) == []
@@ -91,11 +91,11 @@ def test_a_run_whose_servers_are_all_gone_does_not_wait_for_them_when_the_time_i
     for server in batch.servers:
         server.delay_s = 0.1
     write(batch.input, [row(n) for n in range(2000)])
-    process = batch.start("--max-time", "4s", "--in-flight", "8")
+    process = batch.start("--max-time", "8s", "--in-flight", "8")
     while not batch.asked:
-        time.sleep(0.05)
+        time.sleep(0.01)
     end_all()
-    _, said = process.communicate(timeout=4 + FINISH_S / 2)  # half of what requests in flight may take
+    _, said = process.communicate(timeout=8 + FINISH_S / 2)  # half of what requests in flight may take
     assert process.returncode == 4 and "the time is up" in said
     assert "requests wait" in said
 

@@ -6,7 +6,9 @@ import asyncio
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
+from math import inf
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -165,18 +167,21 @@ async def told(session: aiohttp.ClientSession, url: str, is_so: Callable[[dict[s
 async def test_a_server_says_what_it_is_and_how_it_is_under_vllms_names() -> None:
     with served(Server(TWO_SLOTS)) as url:
         async with aiohttp.ClientSession() as session:
-            asked = [asyncio.create_task(ask(session, url, 200)) for _ in range(5)]
+            await asyncio.gather(*(ask(session, url, 20) for _ in range(5)))
+            done = await metrics(session, url)
+            asked = [asyncio.create_task(ask(session, url, 100_000)) for _ in range(5)]  # for a quarter of an hour
             busy = await told(session, url, lambda it: loads(it) == (2, 3) and it["vllm:kv_cache_usage_perc"] > 0)
             load = await asyncio.to_thread(load_of, "127.0.0.1", int(url.removesuffix("/v1").rpartition(":")[2]))
-            await asyncio.gather(*asked)
-            done = await metrics(session, url)
             async with session.get(url + "/models") as reply:
                 card = (await reply.json())["data"][0]
+            for task in asked:
+                task.cancel()
     assert load is not None and load.running == 2
-    assert 0 < busy["vllm:generation_tokens_total"] < done["vllm:generation_tokens_total"] == 1000
-    assert busy["vllm:prompt_tokens_total"] < done["vllm:prompt_tokens_total"]
-    assert 0 < busy["vllm:kv_cache_usage_perc"] < 1
+    assert done["vllm:generation_tokens_total"] == 100 < busy["vllm:generation_tokens_total"]
+    assert 0 < done["vllm:prompt_tokens_total"] < busy["vllm:prompt_tokens_total"]
+    assert loads(done) == (0, 0) and 0 < busy["vllm:kv_cache_usage_perc"] < 1
     assert done["vllm:request_success_total"] == done["simulated:posts_total"] == 5
+    assert busy["vllm:request_success_total"] == 5 and busy["simulated:posts_total"] == 10
     assert {"id", "root", "max_model_len"} <= set(card)
 
 
@@ -193,11 +198,15 @@ async def test_an_answer_has_the_length_that_its_prompt_ends_with_else_max_token
 async def test_a_stream_comes_token_by_token() -> None:
     with served(Server(TWO_SLOTS)) as url:
         async with aiohttp.ClientSession() as session:
-            body = {**workloads.row("a", "hello", 200)["body"], "stream": True}
+            body = {**workloads.row("a", "hello", 20)["body"], "stream": True}
             async with session.post(url + "/chat/completions", json=body) as reply:
-                arrived = [(time.monotonic(), line) async for line in reply.content if line.strip()]
-    assert len(arrived) == 201 and arrived[-1][1].strip() == b"data: [DONE]"
-    assert arrived[-1][0] - arrived[0][0] > 100 * STEP_S
+                arrived = [line async for line in reply.content if line.strip()]
+            body = {**workloads.row("a", "hello", 100_000)["body"], "stream": True}
+            async with session.post(url + "/chat/completions", json=body) as reply:
+                first = await reply.content.readline()
+                at_work = await metrics(session, url)
+    assert len(arrived) == 21 and arrived[-1].strip() == b"data: [DONE]"
+    assert b"yes " in first and loads(at_work) == (1, 0), "the first is here long before the last"
 
 
 async def test_a_request_whose_client_goes_is_aborted() -> None:
@@ -213,31 +222,39 @@ async def test_a_request_whose_client_goes_is_aborted() -> None:
 async def test_steps_take_their_time_and_late_timers_do_not_add_up() -> None:
     with served(Server(TWO_SLOTS)) as url:
         async with aiohttp.ClientSession() as session:
-            started = time.monotonic()
-            await ask(session, url, 300)
-            took_s = time.monotonic() - started
-    assert 2.99 <= took_s < 4.5
+            quickest_s = inf
+            for _ in range(20):  # a machine that stands still may make it late, but hardly each time
+                started = time.monotonic()
+                await ask(session, url, 300)
+                quickest_s = min(quickest_s, time.monotonic() - started)
+                if quickest_s < 4.5:
+                    break
+    assert 2.99 <= quickest_s < 4.5
 
 
 async def test_a_server_resets_fails_and_hangs_when_it_is_told_to() -> None:
-    async def outcome(session: aiohttp.ClientSession, url: str) -> object:
-        try:
-            async with session.post(url + "/chat/completions", json=workloads.row("a", "hello", 1)["body"]) as reply:
-                return reply.status
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            return type(error)
+    async def comes(session: aiohttp.ClientSession, url: str, wanted: list[object], late_s: float = inf) -> None:
+        """Ask one thing after the other, so that something is always out, until this has come, and nothing else."""
+        seen: list[object] = []
+        while seen != wanted:
+            began = time.monotonic()
+            outcome: object = "reset"
+            with suppress(aiohttp.ClientError, OSError):
+                async with session.post(url + "/chat/completions", json=workloads.row("a", "hello", 10)["body"]) as it:
+                    outcome = it.status
+            outcome = "late" if time.monotonic() - began > late_s else outcome
+            seen += [outcome] if seen[-1:] != [outcome] else []
+            assert seen == wanted[: len(seen)]
 
-    faults = ("500:1-2", "hang:3-6", "reset:7")
-    with served(Server(Profile(0.001, 0.0, 0.0), faults=faults)) as url:
-        timeout = aiohttp.ClientTimeout(total=1.0)
-        async with aiohttp.ClientSession(timeout=timeout) as session:
-            seen = [await outcome(session, url)]
-            started = time.monotonic()
-            for at_s in (1.5, 2.5, 4.0, 6.5, 8.0):
-                await asyncio.sleep(started + at_s - time.monotonic())
-                seen.append(await outcome(session, url))
-    assert seen[:5] == [200, 500, 200, TimeoutError, 200]
-    assert isinstance(seen[5], type) and issubclass(seen[5], (aiohttp.ClientError, OSError))
+    faults = ("500:1-4", "hang:1-6", "reset:1")
+    with running([Server(TWO_SLOTS, faults=(fault,)) for fault in faults]) as fleet:
+        async with aiohttp.ClientSession() as session, asyncio.timeout(120):
+            breaks, hangs, resets = fleet.urls
+            await asyncio.gather(
+                comes(session, breaks, [200, 500, 200]),
+                comes(session, hangs, [200, "late", 200], late_s=3.0),
+                comes(session, resets, [200, "reset"]),
+            )
 
 
 # -- results, and the long run -------------------------------------------------------------------------------------
@@ -263,10 +280,21 @@ def test_memory_does_not_grow_with_the_rows_of_a_run() -> None:
 # -- a million rows, in short --------------------------------------------------------------------------------------
 
 
-def test_a_command_is_seen_to_use_time_and_memory_and_to_fail() -> None:
+def test_a_command_is_seen_to_use_time_and_memory_and_to_fail(tmp_path: Path) -> None:
+    """However late it is looked at: it ends when that was done."""
+    at_work, seen = tmp_path / "at work", tmp_path / "seen"
+
+    def progress() -> float:
+        if was_at_work:
+            seen.touch()
+        was_at_work.extend([True] * at_work.exists())
+        return 0.0
+
+    was_at_work: list[bool] = []
     work = "began = time.process_time()\nwhile time.process_time() < began + 1: pass"
-    busy = f"import time; kept = b'x' * 50_000_000\n{work}"
-    ran = command.run([sys.executable, "-c", busy])
+    wait = f"Path({str(at_work)!r}).touch()\nwhile not Path({str(seen)!r}).exists(): time.sleep(0.01)"
+    busy = f"import time; from pathlib import Path; kept = b'x' * 50_000_000\n{work}\n{wait}"
+    ran = command.run([sys.executable, "-c", busy], progress=progress)
     assert ran.wall_s > ran.cpu_s >= 1 and ran.peak > 50e6
     assert max(look.rss for look in ran.looks) > 50e6  # not the last one: it may be of a process that is letting go
     assert 0 < ran.looks[-1].cpu_s <= ran.cpu_s
@@ -293,14 +321,17 @@ def test_a_finished_run_that_was_made_has_nothing_left_and_lines_as_a_real_one(t
     assert not list(resume.left_by_hand(requests, answers))
 
 
-def test_the_first_request_is_seen_however_the_input_comes() -> None:
+def test_the_first_request_is_seen_however_the_input_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(first_request, "PATIENCE_S", 300.0)
     taken, _ = first_request.measured(2_000_000, 1, with_peer=False)
     assert {first_request.SMALL, first_request.PLAIN, first_request.PIPE, first_request.GZIP} <= taken.keys()
     assert all(0 < first.at_s < first_request.PATIENCE_S for [first] in taken.values())
 
 
-def test_a_run_is_looked_at_from_its_first_to_its_last_row() -> None:
-    ran = memory.asked(2_000, 4_000)
+def test_a_run_is_looked_at_from_its_first_to_its_last_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of rows that take five seconds in all: whoever looks may be kept waiting."""
+    monkeypatch.setattr(memory, "Server", partial(Server, delay_s=0.8))
+    ran = memory.asked(400, 4_000)
     assert 0 < ran.at(0.5).at_s < ran.looks[-1].at_s and ran.at(1.0).rss <= ran.peak
 
 

@@ -22,6 +22,7 @@ from analyze.core import Core
 from analyze.errors import UsageError
 from analyze.multi_vllm import AsyncMultiVLLMClient, MultiVLLMClient, create_multi_vllm_client
 from analyze.records import Answer
+from analyze.settings import SINGLE_UNAVAILABLE_TIMEOUT_S
 from tests.fake_vllm import FakeVLLM, free_port
 
 HELLO = [{"role": "user", "content": "Hello!"}]
@@ -188,7 +189,7 @@ def test_a_timeout_is_the_sdks_timeout_and_is_not_multiplied(fleet):
     for server in fleet:
         server.mode = "hang"
     with client_of(fleet) as client, pytest.raises(openai.APITimeoutError):
-        client.with_options(timeout=1.0).chat.completions.create(model="fake-model", messages=HELLO)
+        client.with_options(timeout=3.0).chat.completions.create(model="fake-model", messages=HELLO)
     assert sum(server.asked for server in fleet) == 1
 
 
@@ -349,11 +350,11 @@ def test_a_stream_that_is_thrown_away_unread_gives_its_load_back(fleet):
 def test_without_retries_exactly_one_request_is_sent(fleet, status):
     for server in fleet:
         server.mode = status
-    with client_of(fleet) as client:
+    with MultiVLLMClient([server.url for server in fleet], unavailable_timeout_s=300) as client:
         started = time.monotonic()
         with pytest.raises(openai.APIStatusError):
             ask(client.with_options(max_retries=0))
-        assert time.monotonic() - started < 5, "at once, whatever patience there is"
+        assert time.monotonic() - started < 60, "at once, whatever patience there is"
     assert sum(server.asked for server in fleet) == 1
 
 
@@ -382,7 +383,7 @@ def test_patience_is_the_clients_and_kept_by_its_copies():
         started = time.monotonic()
         with pytest.raises(openai.APIConnectionError):
             ask(asked)
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < SINGLE_UNAVAILABLE_TIMEOUT_S, "which is usual"
     assert client.copy().unavailable_timeout_s == 0.2
     client.close()
 

@@ -32,7 +32,7 @@ def executed(name: str, folder: Path, *, first: str | None = None) -> Executed:
     notebook = nbformat.read(EXAMPLES / f"{name}.ipynb", as_version=4)
     if first:
         notebook.cells.insert(0, nbformat.v4.new_code_cell(first))
-    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}}).execute()
+    NotebookClient(notebook, timeout=300, startup_timeout=300, resources={"metadata": {"path": str(folder)}}).execute()
     outputs = [cell.outputs for cell in notebook.cells if cell.cell_type == "code" and cell.outputs]
     states = notebook.metadata.get("widgets", {}).get("application/vnd.jupyter.widget-state+json", {}).get("state", {})
     return Executed(outputs, {it["model_name"]: it["state"].get("value") for it in states.values()})
@@ -42,6 +42,7 @@ def executed(name: str, folder: Path, *, first: str | None = None) -> Executed:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PYTHONPATH", str(EXAMPLES.parent))
     monkeypatch.setenv("ANALYZE_LANG", "en")
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))  # else kernels share a history and a user's settings
     (tmp_path / "data").mkdir()
     packaged = (EXAMPLES.parent / "data" / "tasks.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
     (tmp_path / "data" / "tasks.jsonl").write_text("".join(packaged[:6]), encoding="utf-8")

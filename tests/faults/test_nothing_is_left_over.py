@@ -10,11 +10,13 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import openai
 import pytest
 
 from analyze import AsyncMultiVLLMClient, ChatRequest, MultiVLLMClient, aask_many
+from analyze.core import Core
 from tests.fake_vllm import FakeVLLM
 from tests.faults.conftest import all_are_back_at_zero, until
 from tests.faults.paths import question
@@ -93,6 +95,20 @@ async def test_hundreds_of_rows_of_bulk_runs_that_are_left_early(urls, servers, 
         await asyncio.to_thread(until, lambda server=server: server.in_flight == 0)
 
 
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch) -> list[Core]:
+    """The core of each request that has come to one."""
+    came: list[Core] = []
+    original = Core.request
+
+    async def request(core: Core, *args: Any, **options: Any) -> Any:
+        came.append(core)
+        return await original(core, *args, **options)
+
+    monkeypatch.setattr(Core, "request", request)
+    return came
+
+
 WAYS_TO_WAIT: dict[str, Callable[[FakeVLLM], object]] = {
     "for an answer": lambda server: setattr(server, "mode", "never"),
     "for a server that is not busy": lambda server: setattr(server, "mode", "503"),
@@ -102,7 +118,7 @@ WAYS_TO_WAIT: dict[str, Callable[[FakeVLLM], object]] = {
 
 
 @pytest.mark.parametrize("way", WAYS_TO_WAIT)
-async def test_closing_an_async_client_ends_its_calls_and_leaves_no_task(way, urls, servers, caplog):
+async def test_closing_an_async_client_ends_its_calls_and_leaves_no_task(way, urls, servers, begun, caplog):
     before = asyncio.all_tasks()
     client = AsyncMultiVLLMClient(urls, unavailable_timeout_s=60)
     for server in servers:
@@ -113,6 +129,7 @@ async def test_closing_an_async_client_ends_its_calls_and_leaves_no_task(way, ur
         )
         for row in range(8)
     ]
+    await asyncio.to_thread(until, lambda: len(begun) == 8)
     await asyncio.sleep(0.3)
     await client.close()
     async with asyncio.timeout(60):
@@ -128,7 +145,7 @@ async def test_closing_an_async_client_ends_its_calls_and_leaves_no_task(way, ur
 
 
 @pytest.mark.parametrize("way", WAYS_TO_WAIT)
-def test_closing_a_sync_client_ends_its_calls_and_leaves_no_thread(way, urls, servers, caplog):
+def test_closing_a_sync_client_ends_its_calls_and_leaves_no_thread(way, urls, servers, begun, caplog):
     before = set(threading.enumerate())
     client = MultiVLLMClient(urls, unavailable_timeout_s=60)
     for server in servers:
@@ -143,6 +160,7 @@ def test_closing_a_sync_client_ends_its_calls_and_leaves_no_thread(way, urls, se
 
     with ThreadPoolExecutor(8) as pool:
         calls = [pool.submit(call, row) for row in range(8)]
+        until(lambda: len(begun) == 8)
         time.sleep(0.3)
         client.close()
         assert all("closed" in str(future.result(60)) for future in calls)

@@ -179,24 +179,34 @@ def test_a_long_prefill_is_no_death(path, servers, run):
 def test_a_server_that_comes_back_with_other_weights_under_the_same_name_is_held_out_and_named(
     path, card, value, servers, run, cores
 ):
-    changed = servers[1]
+    changed, others = servers[1], [*servers[:1], *servers[2:]]
     asked = []
-    for server in servers:
-        server.mode = "endless"
+
+    def work(servers: list[FakeVLLM], mode: str) -> None:
+        for server in servers:
+            server.mode = mode
 
     def begin() -> None:
         until(lambda: cores and all(instance.models for instance in cores[-1].fleet.instances))
-        for server in servers:
-            server.mode = "ok"
+        work(servers, "ok")
 
     def come_back() -> None:
+        """Once it is known to have died: one that is there again at once passes for one that has lost a connection."""
+        until(lambda: cores[-1].fleet.instances[1].deaths and not cores[-1].fleet.instances[1].is_up)
         asked.append(changed.asked)
         setattr(changed, card, value)
         changed.start()
         until(lambda: str(value) in (cores[-1].fleet.instances[1].reason or ""))
+        work(others, "ok")
 
+    def change() -> None:
+        work(others, "endless")  # rows are left for it, however long it takes to come back
+        changed.crash()
+        threading.Thread(target=come_back, daemon=True).start()
+
+    work(servers, "endless")
     threading.Thread(target=begin, daemon=True).start()  # when it is known what each serves
-    done = run(path, 400, {60: changed.crash, 100: come_back})
+    done = run(path, 400, {60: change})
     assert done.thrown_out == [1] and len(done.lost) <= (changed.peak if path == "stream" else 0)
     assert changed.asked == asked[0], "it is asked nothing any more"
     instance = done.core.fleet.instances[1]

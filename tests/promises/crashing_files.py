@@ -22,6 +22,7 @@ import fcntl
 import io
 import json
 import os
+import threading
 import time
 from collections.abc import Iterator
 from copy import deepcopy
@@ -31,6 +32,9 @@ from typing import Any, Literal
 
 Files = dict[str, bytes]
 """The content of a folder, by name."""
+
+BEAT_S = 0.02
+"""A process counts its seconds in sleeps of this length: while the machine lets it wait, none goes by."""
 
 
 # -- in the process that is watched ------------------------------------------------------------------------------------
@@ -54,6 +58,8 @@ class Layer:
         self._trace = os.open(trace, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
         self._numbers: dict[int, int] = {}  # by inode
         self._count = 0
+        self._lived_s = 0.0
+        threading.Thread(target=self._live, daemon=True).start()
 
     def install(self) -> None:
         for name in ("open", "write", "fsync", "fdatasync", "ftruncate", "truncate", "replace", "rename", "mkdir"):
@@ -214,8 +220,13 @@ class Layer:
         return self._count
 
     def _say(self, kind: str, **fields: Any) -> None:
-        line = json.dumps({"kind": kind, "at": time.monotonic(), **fields}) + "\n"
+        line = json.dumps({"kind": kind, "at": time.monotonic(), "lived_s": self._lived_s, **fields}) + "\n"
         self._real["write"](self._trace, line.encode())
+
+    def _live(self) -> None:
+        while True:
+            time.sleep(BEAT_S)
+            self._lived_s += BEAT_S
 
 
 class _File(io.FileIO):
@@ -235,7 +246,7 @@ class _File(io.FileIO):
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """One effect on the files. `at`: time.monotonic of the process that did it."""
+    """One effect on the files. `at`: time.monotonic of its process; `lived_s`: the seconds that it had had."""
 
     kind: Literal["open", "create", "write", "truncate", "sync", "sync_folder", "rename", "unlink"]
     at: float
@@ -245,6 +256,7 @@ class Effect:
     start: int = 0
     size: int = 0
     data: bytes = b""
+    lived_s: float = 0.0
 
     def half(self) -> Effect:
         return Effect("write", self.at, file=self.file, start=self.start, data=self.data[: len(self.data) // 2])
@@ -255,8 +267,9 @@ class Effect:
 
 
 def read_trace(path: Path) -> list[Effect]:
+    """Return the effects that are written down, of a process that still runs too: a last line may be half there."""
     effects = []
-    for line in path.read_text().splitlines():
+    for line in path.read_bytes().rpartition(b"\n")[0].splitlines():
         said = json.loads(line)
         said["data"] = base64.b64decode(said.get("data", ""))
         effects.append(Effect(**said))

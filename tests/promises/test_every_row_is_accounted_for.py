@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import pytest
 from aiohttp import web
 
-from tests.promises.conftest import Batch, Row, account, lines, name_of, question, row, text_of
+from tests.fake_vllm import go_on, hold_at
+from tests.promises.conftest import Batch, Row, account, lines, name_of, question, row, text_of, until
 from tests.promises.warm import Ended
 
 BAD = [b"not json", b"[1, 2]", b'{"custom_id": "x"}', b'{"custom_id": 7, "body": {}}', b"\xff\xfe\xfd"]
@@ -122,16 +123,19 @@ def test_two_shards_are_the_whole(mixed: Batch) -> None:
 
 
 def test_a_time_limit_stops_cleanly_and_the_same_command_continues(mixed: Batch) -> None:
-    for server in mixed.servers:
-        server.delay_s = 0.3
-    ended = mixed.run("--skip-bad", "--max-time", "1s", "--in-flight", "2")
+    refuse = mixed.servers[0].refuse
+    hold_at(mixed.servers, 7)
+    process = mixed.start("--skip-bad", "--max-time", "3s", "--in-flight", "2")
+    until(lambda: "Ctrl-C stops at once" in process.err or process.has_ended)
+    go_on(mixed.servers)
+    ended = process.wait()
     assert ended.code == 4, ended.err
     assert "Traceback" not in ended.err
     asked = len(mixed.asked)
     assert 0 < asked < 35
     assert len(mixed.answers) + len(mixed.failed) == asked, "what was in flight is recorded"
     for server in mixed.servers:
-        server.delay_s = 0.0
+        server.refuse = refuse
     holds(mixed, mixed.run("--skip-bad"))
     assert len(mixed.asked) == 35
 

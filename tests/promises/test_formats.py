@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from analyze.runs.tail import SHARE
 from tests.fake_vllm import chat_reply
 from tests.promises.conftest import Batch, Row, lines, name_of, question, row, text_of, until, write
 
@@ -95,7 +96,8 @@ def test_a_packed_input_that_is_cut_is_named_and_what_was_read_is_kept(batch: Ba
     assert len(batch.answers) == len(batch.asked) < 200
     batch.input.write_bytes(gzip.compress(as_text(rows).encode()))
     assert batch.run().code == 0
-    assert len(batch.answers) == len(batch.asked) == 200
+    assert len(batch.answers) == len(set(batch.asked)) == 200
+    assert len(batch.asked) <= 200 * (1 + SHARE), "the last rows may be asked twice"
 
 
 def test_standard_input_is_asked_as_it_comes(batch: Batch) -> None:

@@ -13,10 +13,13 @@ from pathlib import Path
 import pytest
 
 from analyze.runs.runner import FINISH_S
+from analyze.runs.tail import SHARE
 from tests.promises.conftest import Batch, account, lines, row, until, write
 from tests.promises.warm import ROOT, Process
 
 ROWS, IN_FLIGHT = 300, 8
+MOST_ASKED = (ROWS + IN_FLIGHT) * (1 + SHARE)
+"""After a kill: what was in flight is asked again, and of the last rows a few may be asked twice at once."""
 
 
 def at_work(batch: Batch) -> Process:
@@ -72,7 +75,7 @@ def test_a_second_ctrl_c_stops_at_once(batch: Batch) -> None:
     assert "continue with: python -m analyze.batch" in ended.err and "Traceback" not in ended.err
     assert len(lines(batch.output)) >= recorded
     finish(batch)
-    assert len(batch.asked) <= ROWS + IN_FLIGHT
+    assert len(batch.asked) <= MOST_ASKED
 
 
 def test_an_interrupted_run_accounts_for_what_it_has_read(batch: Batch) -> None:
@@ -160,4 +163,4 @@ def test_a_terminal_that_is_closed_is_no_worse_than_a_kill(batch: Batch) -> None
     os.kill(process.pid, signal.SIGHUP)
     process.wait()
     finish(batch)
-    assert len(batch.asked) <= ROWS + IN_FLIGHT
+    assert len(batch.asked) <= MOST_ASKED

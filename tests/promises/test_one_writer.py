@@ -23,7 +23,7 @@ def at_work(batch: Batch, *first: object) -> Iterator[Process]:
     """A run that has asked all its rows and waits for answers."""
     write(batch.input, [row(number) for number in range(6)])
     for server in batch.servers:
-        server.mode = "never"
+        server.mode = "endless"  # so that no server is taken for one that has stopped, however long this takes
     process = batch.start(first=first)
     try:
         until(lambda: len(batch.asked) >= 6 or process.has_ended)
