@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from analyze.stats.summary import Summary
 
 Texts = Mapping[str, str]
-_REASONS = {"few_tasks": "robin_few_tasks", "not_connected": "robin_not_connected"}
+_REASONS = {
+    "few_tasks": "robin_few_tasks",
+    "not_connected": "robin_not_connected",
+    "order_decides": "robin_order_decides",
+}
 
 
 @dataclass(frozen=True, slots=True)
