@@ -53,7 +53,7 @@ def answer(summary: Summary, t: Texts) -> Answer:
         return Answer("none", t["answer_none"], detail, None)
     side = _side(overall)
     detail = t["answer_detail"].format(
-        rate=percent(rate.value), interval=percent_span(rate), pairs=rate.n, tasks=summary.tasks
+        rate=percent(rate.value), interval=percent_span(rate), pairs=rate.n, tasks=overall.tasks
     )
     if side == "equal" and _interval_side(rate):
         detail += t["gap"] + _unconfirmed(overall, t)

@@ -158,6 +158,17 @@ def test_a_target_that_never_loses_has_finite_effects() -> None:
     assert found.rate_at_equal_length.value is not None and found.rate_at_equal_length.value > 0.9
 
 
+def test_what_does_not_vary_from_task_to_task_has_no_interval() -> None:
+    drawn = verdicts(tasks=15)
+    by_order = [float(shown) for shown in drawn.first]  # a judge that always prefers what is shown first
+    found = fitted(drawn._replace(scores=by_order))
+    assert found.position.low is not None and found.position.low > 3
+    for effect in (found.length, found.rate_at_equal_length):
+        assert effect.value is not None and effect.low is None and effect.high is None
+    assert fitted(drawn._replace(scores=[0.5] * len(by_order))).position.low is None
+    assert fitted(drawn).length.low is not None
+
+
 def test_what_comments_do_is_told_apart_from_what_length_does() -> None:
     drawn = verdicts(position=0.5, comments=1.2)
     alone, both = length_sensitivity(*drawn.without_comments), fitted(drawn)
