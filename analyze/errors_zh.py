@@ -75,6 +75,8 @@ ZH = {
     "argument {}: {} is no share such as 5% or 0.05": "参数 {}: {} 不是 5% 或 0.05 这样的比例",
     "argument {}: {} is no part such as 1/4": "参数 {}: {} 不是 1/4 这样的分片",
     "argument {}: {} is no probability from 0 to 1": "参数 {}: {} 不是 0 到 1 之间的概率",
+    "argument {}: {} is no temperature from 0 to 2": "参数 {}: {} 不是 0 到 2 之间的温度",
+    "argument {}: {} is no share of a GPU, above 0 and up to 1": "参数 {}: {} 不是大于 0 且不超过 1 的显存比例",
     "argument {}: no JSON: {}": "参数 {}: 不是 JSON: {}",
     "argument {}: not allowed with argument {}": "参数 {} 不能与 {} 同用",
     "the following arguments are required: {}": "缺少必需的参数: {}",

@@ -267,6 +267,9 @@ def test_a_model_without_a_gpu_is_refused_in_the_words_of_the_command(
         (["--input", "q.txt", "--labels", "a"], "out.jsonl", "nothing to choose"),
         (["--input", "q.txt", "--prompt", "missing.txt"], "out.jsonl", "no such file"),
         (["--input", "q.txt", "--abstain-below", "7"], "out.jsonl", "0 to 1"),
+        (["--input", "q.txt", "--temperature", "2.5"], "out.jsonl", "no temperature from 0 to 2"),
+        (["--input", "q.txt", "--temperature", "nan"], "out.jsonl", "no temperature from 0 to 2"),
+        (["--input", "q.txt", "--gpu-memory-utilization", "90"], "out.jsonl", "no share of a GPU"),
         (["--input", "-"], "out.json", "read twice"),
     ],
 )
