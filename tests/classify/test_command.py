@@ -163,6 +163,20 @@ def test_free_text_is_read_only_where_that_is_asked_for_and_it_is_flagged(classi
     assert all("structured_outputs" not in body for body in classify.bodies)
 
 
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_what_was_found_in_free_text_is_flagged_in_tables_too(classify: Command, ending: str) -> None:
+    import pandas as pd
+
+    classify.reply = lambda body: {"a": "This is Medical.", "b": '{"label": "others"}'}[text_of(body)]
+    classify.write("q.txt", "a\nb")
+    assert classify.run("--input", "q.txt", "--lenient", output=f"out.{ending}").code == 0
+    path = classify.folder / f"out.{ending}"
+    table = pd.read_csv(path) if ending == "csv" else pd.read_parquet(path)
+    flags = dict(zip(table["query"], table["flags"].fillna(""), strict=True))
+    assert "label found in free text" in flags["a"] and "label" not in flags["b"]
+    assert list(table["confidence_kind"]) == ["none", "none"]
+
+
 def test_several_labels_a_text(classify: Command) -> None:
     classify.reply = lambda body: '{"spa": true, "food": %s}' % ("true" if "eat" in text_of(body) else "false")
     classify.write("q.jsonl", [{"text": "eat in the spa"}, {"text": "massage"}])
