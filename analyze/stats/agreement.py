@@ -86,7 +86,9 @@ def krippendorff_alpha(ratings: Iterable[Sequence[Any]], level: Level) -> float 
     """
     if level not in get_args(Level):
         raise UsageError(f"level {level!r} is not known", cure="use 'nominal', 'ordinal' or 'interval'")
-    units = Counter(frozenset(Counter(one for one in unit if _is_given(one)).items()) for unit in ratings)
+    units = Counter(  # NaN is not the same as itself
+        frozenset(Counter([one for one in unit if one is not None and one == one]).items()) for unit in ratings
+    )
     paired = [(dict(unit), times) for unit, times in units.items() if sum(count for _, count in unit) > 1]
     totals: Counter[Any] = Counter()
     for unit, times in paired:
@@ -101,10 +103,6 @@ def krippendorff_alpha(ratings: Iterable[Sequence[Any]], level: Level) -> float 
     observed = fsum(times * differences(unit) / (sum(unit.values()) - 1) for unit, times in paired)
     by_chance = differences(totals)
     return 1 - (totals.total() - 1) * observed / by_chance if by_chance else None
-
-
-def _is_given(rating: Any) -> bool:
-    return rating is not None and bool(rating == rating)  # NaN is not the same as itself
 
 
 def _label(label: Any, weights: Weights | None) -> Any:
