@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -261,10 +262,10 @@ def _parser() -> Parser:
         default="json",
         help="json: a constrained reply. label-read: one token, and how probable each label's letter was (json)",
     )
-    add("--temperature", type=temperature, metavar="T", help="sampling temperature (0.0)")
+    add("--temperature", type=temperature, metavar="T", help="sampling temperature, 0 to 2 (0.0)")
     add("--max-tokens", type=positive, metavar="N", help="tokens of a reply at most (100)")
     add("--tensor-parallel-size", type=positive, metavar="N", help="GPUs of one server of our own (1)")
-    add("--gpu-memory-utilization", type=float, metavar="SHARE", help="of a GPU, for a server of our own (0.9)")
+    add("--gpu-memory-utilization", type=_gpu_share, metavar="SHARE", help="of a GPU, for a server of our own (0.9)")
     add("--max-num-seqs", type=positive, metavar="N", help="texts that are answered at once (256; hf: CPU 8, GPU 32)")
     add("--max-model-len", type=positive, metavar="N", help="tokens of prompt and reply (8192)")
     add(
@@ -286,13 +287,25 @@ def _parser() -> Parser:
 
 
 def _probability(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
+    value = _number(text)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no probability from 0 to 1")
     return value
+
+
+def _gpu_share(text: str) -> float:
+    value = _number(text)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share of a GPU, above 0 and up to 1")
+    return value
+
+
+def _number(text: str) -> float:
+    """Return a number, NaN for what is none: no comparison holds for it."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def _letters(args: argparse.Namespace, labels: Labels) -> Letters | None:

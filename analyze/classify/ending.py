@@ -34,7 +34,7 @@ COLUMNS: Columns = {
     "label_mass": "number",
     "id": "text",
     "index": "whole",
-    "gold": "text",
+    **dict.fromkeys(("gold", "flags", "confidence_kind", "probabilities"), "text"),
 }
 DISAGREEMENTS = "disagreements.jsonl"
 PAGE = "report.html"

@@ -53,15 +53,30 @@ def label_of(text: str, labels: Labels) -> Label | None:
 
 
 def label_in_text(text: str, labels: Labels) -> Label | None:
-    """Return the label that free text names, as a whole word in whatever case; None where it names none, or several."""
-    found = [name for name in labels.names if _names(name, text)]
+    """Return the label that free text names, as a whole word in whatever case; None where it names none, or several.
+
+    Where words are written without blanks between them (属于医疗类, 属于medical类), there are no whole words: there a
+    label is named wherever it stands, but for what denies it (非医疗). Of names within names the longest counts.
+    """
+    by_length = sorted(labels.names, key=len, reverse=True)
+    named = {found[0].lower() for found in re.finditer("|".join(map(_named, by_length)), text, re.IGNORECASE)}
+    found = [name for name in labels.names if name.lower() in named]
     if labels.multi:
         return found or None
     return found[0] if len(found) == 1 else None
 
 
-def _names(name: str, text: str) -> bool:
-    return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text, re.IGNORECASE) is not None
+_UNSPACED = r"\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+_LETTER = rf"[^\W{_UNSPACED}]"  # of a word that ends at a blank
+
+
+def _named(name: str) -> str:
+    """Return the pattern of a name that is no part of a longer word."""
+    before, after = (
+        "" if re.match(f"[{_UNSPACED}]", edge) else look
+        for edge, look in zip((name[0], name[-1]), (f"(?<!{_LETTER})", f"(?!{_LETTER})"), strict=True)
+    )
+    return f"(?<![非不无未]){before}{re.escape(name)}{after}"
 
 
 # -- how sure ------------------------------------------------------------------------------------------------------

@@ -264,7 +264,7 @@ class Pipeline:
             self._say("no_rate")
         else:
             low, high = (rate.low or 0.0, rate.high or 1.0)
-            self._say("rate", value=rate.value, low=low, high=high, n=summary.tasks)
+            self._say("rate", value=rate.value, low=low, high=high, n=summary.overall.tasks)
         if order.value is not None:
             self._say("order", value=order.value)
         if summary.second is not None and summary.second.agreement.value is not None:

@@ -28,7 +28,7 @@ from analyze.report.figures import MOST_RIVALS
 from analyze.report.findings import percent_text
 from analyze.report.frame import css, environment
 from analyze.report.judging import Banner, Flag, banners, check_state, gate_lines, is_measured
-from analyze.report.numbers import NONE, probability, score, signed, signed_span, whole
+from analyze.report.numbers import NONE, p_value, probability, score, signed, signed_span, whole
 from analyze.report.reading import Recorded, read_run
 from analyze.report.safe import code_span, cut, markdown
 from analyze.report.style import NARROW_PX, WIDE_PX
@@ -144,7 +144,7 @@ def _detail(both: _Both, t: Texts) -> str:
         after=score(change.after),
         change=signed(change.change.value),
         interval=signed_span(change.change),
-        p=probability(change.p_value),
+        p=p_value(change.p_value),
         pairs=change.change.n,
         gained=change.gained,
         lost=change.lost,

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from analyze.report.numbers import mean, percent, percent_span, probability, score, score_span
+from analyze.report.numbers import mean, p_value, percent, percent_span, score, score_span
 from analyze.report.reading import Record
 from analyze.report.words import judged
 
@@ -53,7 +53,7 @@ def answer(summary: Summary, t: Texts) -> Answer:
         return Answer("none", t["answer_none"], detail, None)
     side = _side(overall)
     detail = t["answer_detail"].format(
-        rate=percent(rate.value), interval=percent_span(rate), pairs=rate.n, tasks=summary.tasks
+        rate=percent(rate.value), interval=percent_span(rate), pairs=rate.n, tasks=overall.tasks
     )
     if side == "equal" and _interval_side(rate):
         detail += t["gap"] + _unconfirmed(overall, t)
@@ -100,8 +100,8 @@ def _unconfirmed(result: Result, t: Texts) -> str:
     """Say why no side is named where the interval of the win rate would name one."""
     least_p = 2.0 ** (1 - result.clusters)  # of the test on so many tasks, all to one side: 0.06 on 5, 0.03 on 6
     if least_p > _MOST_P:
-        return t["answer_too_few"].format(n=result.clusters, p=probability(least_p))
-    return t["answer_unconfirmed"].format(score=score(result.score.value), p=probability(result.p_value))
+        return t["answer_too_few"].format(n=result.clusters, p=p_value(least_p))
+    return t["answer_unconfirmed"].format(score=score(result.score.value), p=p_value(result.p_value))
 
 
 def _coverage_warning(summary: Summary, t: Texts) -> str | None:

@@ -209,8 +209,8 @@ def flags(run: Record, summary: Summary, t: Texts) -> list[Flag]:
     if summary.pairs and not summary.is_sufficient:
         found.append(Flag("bad", t["flag_insufficient"]))
     if summary.overall.win_rate.n and summary.overall.is_small:
-        few = "flag_few" if summary.overall.clusters == summary.tasks else "flag_few_groups"
-        found.append(Flag("unknown", t[few].format(n=summary.overall.clusters, all=summary.tasks)))
+        few = "flag_few" if summary.overall.clusters == summary.overall.tasks else "flag_few_groups"
+        found.append(Flag("unknown", t[few].format(n=summary.overall.clusters, all=summary.overall.tasks)))
     return found
 
 

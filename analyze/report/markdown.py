@@ -164,7 +164,7 @@ def _sign_test(row: Result, t: Mapping[str, str]) -> str:
 
 def _sensitivity(material: Material) -> Iterable[Sequence[str]]:
     t, model = TEXTS[material.lang], material.summary.sensitivity
-    if model is None or model.position.low is None:
+    if model is None or not model.is_known:
         return
     effects = ((t["s_position"], model.position), (t["s_length"], model.length), (t["s_comments"], model.comments))
     equal = model.rate_at_equal_length

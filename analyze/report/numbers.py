@@ -44,6 +44,12 @@ def probability(value: float | None) -> str:
     return "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
+def p_value(value: float | None) -> str:
+    """Write a p-value within a sentence: p = 0.030, p < 0.001."""
+    said = probability(value)
+    return f"p\u00a0<\u00a0{said[1:]}" if said.startswith("<") else f"p\u00a0=\u00a0{said}"
+
+
 def whole(value: int | float | None) -> str:
     return NONE if value is None else f"{value:,.0f}"
 

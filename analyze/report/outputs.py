@@ -17,7 +17,8 @@ Record = dict[str, Any]
 
 Kind = Literal["text", "number", "whole"]
 Columns = Mapping[str, Kind]
-"""The fields of a record that a table has, in their order. A list in a field of text is written as JSON."""
+"""The fields of a record that a table has, in their order. A list or an object in a field of text is written as JSON,
+a list of texts in CSV with semicolons between them."""
 
 AT_ONCE = 10_000  # rows of a Parquet file that are held
 
@@ -52,8 +53,8 @@ def _csv(output: Path, records: Iterable[Record], columns: Columns) -> None:
 
 def _cell(value: Any) -> Any:
     """Return a value as a table program shows it, and never as a formula."""
-    if isinstance(value, list):
-        is_plain = all(isinstance(one, str) for one in value)
+    if isinstance(value, list | dict):
+        is_plain = isinstance(value, list) and all(isinstance(one, str) for one in value)
         value = "; ".join(value) if is_plain else to_json(value).decode()
     return spreadsheet(value) if isinstance(value, str) else value
 

@@ -9,14 +9,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analyze.report.numbers import NONE, probability, signed, signed_span
+from analyze.report.numbers import NONE, p_value, signed, signed_span
 
 if TYPE_CHECKING:
     from analyze.stats.robin import Meeting, RoundRobin
     from analyze.stats.summary import Summary
 
 Texts = Mapping[str, str]
-_REASONS = {"few_tasks": "robin_few_tasks", "not_connected": "robin_not_connected"}
+_REASONS = {
+    "few_tasks": "robin_few_tasks",
+    "not_connected": "robin_not_connected",
+    "order_decides": "robin_order_decides",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,5 +77,5 @@ def _order(found: RoundRobin, t: Texts) -> str:
         return t["robin_unsure"].format(all=len(found.meetings))
     if not against:
         return t["robin_holds"].format(n=len(decided), all=len(found.meetings))
-    pairs = [t["robin_beats"].format(winner=it.winner, loser=it.loser, p=probability(it.p_holm)) for it in against]
+    pairs = [t["robin_beats"].format(winner=it.winner, loser=it.loser, p=p_value(it.p_holm)) for it in against]
     return t["robin_contradicted"].format(pairs=t["joint"].join(pairs))

@@ -81,7 +81,7 @@ def temperature(text: str) -> float:
     except ValueError:
         value = -1.0
     if not 0 <= value <= 2:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 2")
+        raise argparse.ArgumentTypeError(f"{text!r} is no temperature from 0 to 2")
     return value
 
 

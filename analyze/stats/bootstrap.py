@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from analyze.errors import UsageError
-from analyze.stats.intervals import Estimate
+from analyze.stats.intervals import Estimate, refuse_other_level
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,6 +40,7 @@ def cluster_bootstrap(
     import numpy as np
     from scipy.stats import bootstrap  # type: ignore[import-untyped]  # SciPy ships no types
 
+    refuse_other_level(level)
     rows = np.asarray(values, dtype=float)
     if len(rows) != len(clusters):
         raise UsageError(f"{len(rows)} rows have {len(clusters)} cluster names", cure="give each row its cluster")

@@ -9,7 +9,7 @@ from hashlib import sha256
 from statistics import NormalDist
 
 from analyze.errors import UsageError
-from analyze.stats.intervals import Estimate, share
+from analyze.stats.intervals import Estimate, refuse_other_level, share
 
 Counted = tuple[float, float]
 """How many of how many trials."""
@@ -21,7 +21,7 @@ def expected_calibration_error(confidences: Sequence[float], correct: Sequence[b
         Σ_b n_b/n · |share right in b − mean confidence in b|          bins of equal width over 0..1
 
     It is never below 0 and, with few statements a bin, above 0 by chance alone. Raises UsageError for confidences
-    outside 0..1 and lengths that differ.
+    and outcomes outside 0..1, and lengths that differ.
 
     Sources: M. P. Naeini et al., AAAI 2015; C. Guo et al., ICML 2017.
     """
@@ -29,6 +29,10 @@ def expected_calibration_error(confidences: Sequence[float], correct: Sequence[b
         raise UsageError(f"{len(confidences)} confidences have {len(correct)} outcomes", cure="give each its outcome")
     if not all(0 <= confidence <= 1 for confidence in confidences):
         raise UsageError("a confidence is outside 0..1", cure="give probabilities")
+    if not all(0 <= right <= 1 for right in correct):
+        raise UsageError("an outcome is neither right nor wrong", cure="give true or false")
+    if bins < 1:
+        raise UsageError(f"{bins} bins hold nothing", cure="ask for one or more")
     if not len(confidences):
         return None
     excess: dict[int, list[float]] = {}
@@ -55,6 +59,7 @@ def corrected_rate(observed: Counted, sensitivity: Counted, specificity: Counted
     Sources: W. J. Rogan, B. Gladen, Am. J. Epidemiol. 107 (1978) 71-76; the interval: Z. Lang, J. Reiczigel, Prev. Vet.
     Med. 113 (2014) 13-22, taken up for judges by C. Lee et al., arXiv:2511.21140.
     """
+    refuse_other_level(level)
     for successes, trials in (observed, sensitivity, specificity):
         if not (trials > 0 and 0 <= successes <= trials):
             raise UsageError(f"{successes} of {trials} trials are no share", cure="count at least one trial of each")

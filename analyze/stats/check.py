@@ -176,7 +176,10 @@ def _kappa(sides: Sequence[tuple[int, int, Hashable]]) -> Estimate:
         kappa + ((first == second) - 1 + unequal - unequal * ((q[first] + p[second]) / n - 2 * by_chance) / rest) / rest
         for first, second in zip(a, b, strict=True)
     ]
-    return replace(within_agreement(cluster_interval(values, [cluster for _, _, cluster in sides])), value=kappa)
+    interval = cluster_interval(values, [cluster for _, _, cluster in sides])
+    if interval.low == interval.high:
+        return Estimate(kappa, None, None, n)
+    return replace(within_agreement(interval), value=kappa)
 
 
 def _alpha(audits: Iterable[Audit]) -> Estimate:

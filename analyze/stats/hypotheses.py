@@ -1,6 +1,7 @@
 """Tests of a hypothesis: arrays in, p-values out. Knows nothing of what is compared.
 
-Every test wants independent values: one per cluster, not one per row.
+Every test wants independent values: one per cluster, not one per row. It refuses what is not finite (UsageError): no
+comparison with NaN holds, so that one such value would look like the rarest of all.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 from analyze.errors import UsageError
-from analyze.stats.intervals import mean_se
+from analyze.stats.intervals import exact_sum, finite, mean_se, refuse_other_level
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,8 +31,8 @@ def sign_flip_test(values: Sequence[float], seed: int = 0) -> float:
     """
     import numpy as np
 
-    array = np.asarray(values, dtype=float)
-    threshold = abs(math.fsum(values)) - 1e-9 * max(1.0, math.fsum(map(abs, values)))
+    array = finite(values)
+    threshold = abs(exact_sum(array)) - 1e-9 * max(1.0, exact_sum(np.abs(array)))
     sizes, counts = np.unique(np.round(np.abs(array), 12), return_counts=True)
     if array.size <= EXACT_UP_TO:
         sums = np.zeros(1)
@@ -63,7 +64,7 @@ def wilcoxon_pratt(values: Sequence[float]) -> float:
     import numpy as np
     from scipy.special import ndtr  # type: ignore[import-untyped]  # SciPy ships no types
 
-    array = np.round(np.asarray(values, dtype=float), 12)  # what rounding tells apart has one rank
+    array = np.round(finite(values), 12)  # what rounding tells apart has one rank
     if not array.any():
         return 1.0
     sizes, places, counts = np.unique(np.abs(array), return_inverse=True, return_counts=True)
@@ -110,7 +111,7 @@ def sign_test(values: Sequence[float]) -> float:
 
 def sign_counts(values: Sequence[float]) -> tuple[int, int]:
     """Return how many values are positive, and how many negative; what rounding alone tells from 0 is neither."""
-    rounded = [round(value, 12) for value in values]
+    rounded = [round(value, 12) for value in finite(values).tolist()]
     return sum(value > 0 for value in rounded), sum(value < 0 for value in rounded)
 
 
@@ -143,8 +144,11 @@ def minimum_detectable_effect(sd: float, clusters: int, *, power: float = 0.8, l
         (z(½ + level/2) + z(power)) · σ/√C          = 2.8 · σ/√C for 80 % power at a two-sided 5 %
 
     `sd` is the standard deviation of a cluster's mean. Source: H. S. Bloom, Eval. Rev. 19 (1995) 547-556.
-    Raises UsageError for no clusters.
+    Raises UsageError for no clusters, and for an `sd` that is none.
     """
+    refuse_other_level(level)
+    if not 0 <= sd < math.inf:
+        raise UsageError(f"{sd} is no standard deviation", cure="give that of a cluster's mean, 0 or above")
     if clusters < 1:
         raise UsageError("nothing can be detected without a cluster", cure="score at least one task")
     normal = NormalDist()
@@ -156,8 +160,9 @@ def holm(pvalues: Sequence[float]) -> list[float]:
 
         p̃(i) = max over j <= i of min(1, (m − j + 1) · p(j))          p(1) <= … <= p(m)
 
-    Source: S. Holm, Scand. J. Stat. 6 (1979) 65-70.
+    Source: S. Holm, Scand. J. Stat. 6 (1979) 65-70. Raises UsageError for what is no p-value.
     """
+    pvalues = _pvalues(pvalues)
     count = len(pvalues)
     adjusted = [0.0] * count
     running = 0.0
@@ -173,8 +178,9 @@ def benjamini_hochberg(pvalues: Sequence[float]) -> list[float]:
         p̃(i) = min over j >= i of min(1, m/j · p(j))          p(1) <= … <= p(m)
 
     Holm bounds the chance of even one false finding; this bounds their share, and so is for exploring. Source:
-    Y. Benjamini, Y. Hochberg, J. R. Stat. Soc. B 57 (1995) 289-300.
+    Y. Benjamini, Y. Hochberg, J. R. Stat. Soc. B 57 (1995) 289-300. Raises UsageError for what is no p-value.
     """
+    pvalues = _pvalues(pvalues)
     count = len(pvalues)
     adjusted = [0.0] * count
     running = 1.0
@@ -182,3 +188,11 @@ def benjamini_hochberg(pvalues: Sequence[float]) -> list[float]:
         running = min(running, pvalues[index] * (count / rank))
         adjusted[index] = running
     return adjusted
+
+
+def _pvalues(values: Sequence[float]) -> list[float]:
+    """Return them as numbers of Python. One that is missing has no rank, and would shift those of all others."""
+    found: list[float] = finite(values).tolist()
+    if not all(0 <= value <= 1 for value in found):
+        raise UsageError("a p-value is outside 0..1", cure="adjust what a test returned")
+    return found

@@ -44,7 +44,7 @@ def mean_se(values: Sequence[float]) -> MeanSE:
     Sums are exactly rounded (`math.fsum`): the order of the values changes no digit. Raises UsageError for values
     that are not finite.
     """
-    array = _finite(values)
+    array = finite(values)
     n = len(array)
     if n == 0:
         return MeanSE(math.nan, math.nan, 0)
@@ -63,7 +63,7 @@ def cluster_se(values: Sequence[float], clusters: Sequence[Hashable]) -> MeanSE:
     Source: E. Miller, "Adding error bars to evals", arXiv:2411.00640, with the small-sample factor C/(C − 1). With
     one value a cluster it is `mean_se`. NaN for one cluster. Raises UsageError for lengths that differ.
     """
-    spread = _spread(_finite(values), clusters)
+    spread = _spread(finite(values), clusters)
     return MeanSE(spread.mean, math.sqrt(spread.variance), spread.n)
 
 
@@ -73,7 +73,8 @@ def cluster_interval(values: Sequence[float], clusters: Sequence[Hashable], leve
     One cluster gives a value without an interval. Where all clusters agree exactly the interval is a point, which says
     that nothing was seen to vary, not that nothing can: see `rate_interval` for shares.
     """
-    spread = _spread(_finite(values), clusters)
+    refuse_other_level(level)
+    spread = _spread(finite(values), clusters)
     if spread.n == 0:
         return Estimate(None, None, None, 0)
     if spread.clusters == 1:
@@ -120,7 +121,8 @@ def rate_interval(
     Lancaster, JASA 56 (1961) 223-234; F. E. Satterthwaite, Biometrics Bull. 2 (1946) 110-114; L. Kish, Survey Sampling
     (1965).
     """
-    array = _finite(values)
+    refuse_other_level(level)
+    array = finite(values)
     if array.size and not (array.min() >= 0 and array.max() <= 1):
         raise UsageError("a rate is asked for of values outside 0..1", cure="give shares, wins or scores from 0 to 1")
     spread = _spread(0.5 - (1 - array), clusters)  # x − ½, exactly the negative for 1 − x
@@ -188,6 +190,7 @@ def wilson(successes: float, n: int, level: float = 0.95) -> tuple[float, float]
 
     Source: E. B. Wilson, JASA 22 (1927) 209-212. Raises UsageError unless 0 <= successes <= n and n > 0.
     """
+    refuse_other_level(level)
     if not (n > 0 and 0 <= successes <= n):
         raise UsageError(f"{successes} successes of {n} trials are no share", cure="count at least one trial")
     z = NormalDist().inv_cdf(0.5 + level / 2)
@@ -209,6 +212,7 @@ def clopper_pearson(successes: int, n: int, level: float = 0.95) -> tuple[float,
     """
     from scipy.special import betaincinv
 
+    refuse_other_level(level)
     if not (n > 0 and 0 <= successes <= n):
         raise UsageError(f"{successes} successes of {n} trials are no share", cure="count at least one trial")
 
@@ -275,7 +279,7 @@ def grouped(values: NDArray[np.float64], names: Sequence[Hashable] | NDArray[np.
     """Return the exactly rounded sums of the values that have the same name, or number."""
     import numpy as np
 
-    numbers = names if isinstance(names, np.ndarray) else numbered(names)
+    numbers = names if isinstance(names, np.ndarray) and names.dtype.kind in "iu" else numbered(list(names))
     rows = np.arange(len(numbers))
     if (numbers[1:] < numbers[:-1]).any():
         rows = np.argsort(numbers, kind="stable")
@@ -289,11 +293,17 @@ def grouped(values: NDArray[np.float64], names: Sequence[Hashable] | NDArray[np.
 
 
 def numbered(names: Sequence[Hashable]) -> NDArray[np.int64]:
-    """Return a number for each name, the same wherever it stands, in the order in which they first do."""
+    """Return a number for each name, the same wherever it stands, in the order in which they first do.
+
+    Raises UsageError for NaN, which is no name: it is not even the same as itself.
+    """
     import numpy as np
 
     known: dict[Hashable, int] = {}
-    return np.array([known.setdefault(name, len(known)) for name in names], dtype=np.int64)
+    numbers = np.array([known.setdefault(name, len(known)) for name in names], dtype=np.int64)
+    if any(name != name for name in known):
+        raise UsageError("a cluster is named NaN", cure="give each value its cluster")
+    return numbers
 
 
 def exact_sum(values: NDArray[np.float64]) -> float:
@@ -306,10 +316,19 @@ def _from_half(distance: float) -> float:
     return min(1.0, max(0.0, (1.5 + float(distance)) - 1.0))
 
 
-def _finite(values: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
+def refuse_other_level(level: float) -> None:
+    """Raise UsageError for a level of confidence that is none: 95 for 0.95."""
+    if not 0 < level < 1:
+        raise UsageError(f"{level} is no level of confidence", cure="give one between 0 and 1, 0.95 for 95 %")
+
+
+def finite(values: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return values as an array. Raises UsageError unless they are one list of finite numbers."""
     import numpy as np
 
     array = np.asarray(values, dtype=float)
+    if array.ndim != 1:
+        raise UsageError(f"values of shape {array.shape} are no list", cure="give one number an observation")
     if not np.isfinite(array).all():
         raise UsageError("statistics of values that are not finite", cure="leave out what could not be scored")
     return array

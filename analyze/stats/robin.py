@@ -10,7 +10,7 @@ on its own, that say otherwise.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,6 +25,8 @@ from analyze.stats.pairs import POINTS, Pair, Record, by_order, cluster_sums, le
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+Reason = Literal["few_tasks", "not_connected", "order_decides"]
 
 LEAST_TASKS = 5
 """On fewer an author is not ranked: not even winning all of them would differ from chance."""
@@ -43,11 +45,15 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """An author without a strength: on too few tasks, or never won (or never lost) against those who are ranked."""
+    """An author without a strength: on too few tasks, or never won (or never lost) against those who are ranked.
+
+    Or `order_decides`: where who is shown first tells who wins (every time, or among those who are alike), no finite
+    strengths fit, and nobody has one.
+    """
 
     author: str
     tasks: int
-    reason: Literal["few_tasks", "not_connected"]
+    reason: Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,18 +141,27 @@ def round_robin(records: Sequence[Record], pairs: Sequence[Pair]) -> RoundRobin 
     enough = [author for author in authors if tasks[author] >= LEAST_TASKS]
     ranked = _connected(enough, _tables(enough, games))
     strengths, first = _strengths(ranked, games)
+    undecided = set(ranked) if any(strength.value is None for strength in strengths) else set()
+    if undecided:
+        ranked, strengths, first = [], [], None
     standings = [Standing(author, strength, tasks[author]) for author, strength in zip(ranked, strengths, strict=True)]
     return RoundRobin(
         authors=authors,
         standings=sorted(standings, key=lambda it: (-(it.strength.value or 0.0), it.author)),
         left_out=[
-            LeftOut(author, tasks[author], "not_connected" if author in enough else "few_tasks")
+            LeftOut(author, tasks[author], _why(author, enough, undecided))
             for author in authors
             if author not in ranked
         ],
         first=first,
         meetings=_meetings(games),
     )
+
+
+def _why(author: str, enough: Collection[str], undecided: Collection[str]) -> Reason:
+    if author in undecided:
+        return "order_decides"
+    return "not_connected" if author in enough else "few_tasks"
 
 
 # --- who met whom ---
@@ -288,7 +303,9 @@ def _bootstrapped(players: int, data: bytes, clusters: int) -> tuple[Estimate, .
 
 
 def _fit(wins: NDArray[np.float64]) -> list[float]:
-    """Return the strengths and the order's effect; NaN where a draw of tasks leaves somebody without win or loss."""
+    """Return the strengths and the order's effect; NaN where there are none: a draw of tasks may leave somebody
+    without win or loss, or the order to decide.
+    """
     try:
         found = bradley_terry(wins, order_effect=True)
     except UsageError:

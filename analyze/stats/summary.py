@@ -98,7 +98,7 @@ class Result:
 
     `p_value` is the sign-flip test of score = 0.5 on clusters, `p_adjusted` the same by Holm for the number of rivals
     (for "*": alone), on dimensions by Benjamini and Hochberg over rivals and dimensions: for exploring, so there are
-    no other `tests`. None where nothing was scored.
+    no other `tests`. None where nothing was scored. `tasks` and `clusters` are those with a scored pair.
     """
 
     author: str
@@ -110,6 +110,7 @@ class Result:
     losses: int
     unscored: int
     by_rule: int
+    tasks: int
     clusters: int
     win_rate: Estimate
     decided_rate: Estimate
@@ -363,6 +364,7 @@ def _result(author: str, judged: _Judged, means: TaskMeans) -> Result:
         losses=losses,
         unscored=count - wins - ties - losses,
         by_rule=int(np.count_nonzero(judged.by_rule)),
+        tasks=len(means),
         clusters=len(np.unique(means.clusters)),
         win_rate=_rate(judged, ~np.isnan(judged.points)),
         decided_rate=_rate(judged, (judged.points == 1.0) | (judged.points == 0.0)),

@@ -266,7 +266,7 @@ def test_without_an_address_the_seeds_is_asked_and_wrong_use_is_told(annotate: C
         ([*base, "--image-root", "nowhere"], "no folder of images"),
         (["--input", "in.jsonl", "--output", "in.jsonl/o.jsonl", "--image-root", "images"], "cannot be written"),
         (["--input", "in.jsonl", "--output", "o.xls", "--image-root", "images"], "written as one of .jsonl"),
-        ([*base, "--image-root", "images", "--temperature", "nan"], "'nan' is no number from 0 to 2"),
+        ([*base, "--image-root", "images", "--temperature", "nan"], "'nan' is no temperature from 0 to 2"),
     ):
         ended = annotate.other(*words)
         assert ended.code == 2 and told in ended.err

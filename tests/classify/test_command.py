@@ -164,6 +164,20 @@ def test_free_text_is_read_only_where_that_is_asked_for_and_it_is_flagged(classi
     assert all("structured_outputs" not in body for body in classify.bodies)
 
 
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_what_was_found_in_free_text_is_flagged_in_tables_too(classify: Command, ending: str) -> None:
+    import pandas as pd
+
+    classify.reply = lambda body: {"a": "This is Medical.", "b": '{"label": "others"}'}[text_of(body)]
+    classify.write("q.txt", "a\nb")
+    assert classify.run("--input", "q.txt", "--lenient", output=f"out.{ending}").code == 0
+    path = classify.folder / f"out.{ending}"
+    table = pd.read_csv(path) if ending == "csv" else pd.read_parquet(path)
+    flags = dict(zip(table["query"], table["flags"].fillna(""), strict=True))
+    assert "label found in free text" in flags["a"] and "label" not in flags["b"]
+    assert list(table["confidence_kind"]) == ["none", "none"]
+
+
 def test_several_labels_a_text(classify: Command) -> None:
     classify.reply = lambda body: '{"spa": true, "food": %s}' % ("true" if "eat" in text_of(body) else "false")
     classify.write("q.jsonl", [{"text": "eat in the spa"}, {"text": "massage"}])
@@ -268,6 +282,9 @@ def test_a_model_without_a_gpu_is_refused_in_the_words_of_the_command(
         (["--input", "q.txt", "--labels", "a"], "out.jsonl", "nothing to choose"),
         (["--input", "q.txt", "--prompt", "missing.txt"], "out.jsonl", "no such file"),
         (["--input", "q.txt", "--abstain-below", "7"], "out.jsonl", "0 to 1"),
+        (["--input", "q.txt", "--temperature", "2.5"], "out.jsonl", "no temperature from 0 to 2"),
+        (["--input", "q.txt", "--temperature", "nan"], "out.jsonl", "no temperature from 0 to 2"),
+        (["--input", "q.txt", "--gpu-memory-utilization", "90"], "out.jsonl", "no share of a GPU"),
         (["--input", "-"], "out.json", "read twice"),
     ],
 )

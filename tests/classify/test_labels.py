@@ -62,6 +62,22 @@ def test_free_text_has_a_label_only_where_it_names_just_one(text: str, label: st
 
 
 @pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("该查询属于医疗类。", "医疗"),
+        ("属于medical类", "medical"),
+        ("答案：Medical 类", "medical"),
+        ("非医疗", None),
+        ("paramedical类", None),
+        ("医疗或其他", None),
+        ("医疗保险问题", "医疗保险"),
+    ],
+)
+def test_in_chinese_a_label_is_named_without_blanks_around_it(text: str, label: str | None) -> None:
+    assert label_in_text(text, read_labels("医疗,医疗保险,其他,medical")) == label
+
+
+@pytest.mark.parametrize(
     ("name", "content"),
     [
         ("l.txt", "a\nb\n\n"),

@@ -15,6 +15,7 @@ import pytest
 from analyze.errors import InputError
 from analyze.lang import LANGS, Lang
 from analyze.report import build_pages, compare_runs
+from analyze.report.numbers import p_value
 from analyze.report.taskview import anchor
 from analyze.report.texts import TEXTS
 from tests.report import factory
@@ -193,3 +194,11 @@ def test_on_the_console_one_sentence_and_two_files(tmp_path: Path):
     done = subprocess.run([*command[:-3], str(tmp_path), "--lang", "en"], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 2
     assert "no pipeline run has finished here" in done.stderr
+
+
+def test_a_p_value_is_told_within_a_sentence_as_people_write_it():
+    assert [p_value(value) for value in (0.0301, 0.0001, None)] == [
+        "p\u00a0=\u00a00.030",
+        "p\u00a0<\u00a00.001",
+        "p\u00a0=\u00a0—",
+    ]

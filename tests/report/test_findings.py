@@ -19,6 +19,7 @@ from analyze.report.findings import (
     facts_per_author,
     halo_text,
 )
+from analyze.report.judging import flags
 from analyze.report.prose import Prose
 from analyze.report.svg import Dot
 from analyze.report.texts import TEXTS
@@ -60,6 +61,14 @@ def test_four_of_four_tasks_name_no_side_and_say_why(value: float):
     said = answer(summarise(judged([value] * 4)), EN)
     assert (said.side, said.headline) == ("equal", "No clear difference between model-a and model-b")
     assert "4 tasks are too few to name a side" in said.detail and said.detail.endswith("p\u00a0=\u00a00.125.")
+
+
+def test_the_answer_counts_the_tasks_that_were_judged_and_calls_none_of_them_a_group():
+    tasks = judged([1.0, 0.5, 0.0, 1.0])
+    tasks[3]["rivals"][0] |= {"outcome": "unscored", "score": None, "dimensions": {}}
+    summary = summarise(tasks)
+    assert "3 comparisons on 3 tasks." in answer(summary, EN).detail
+    assert "few tasks: 3" in [flag.text for flag in flags({}, summary, EN)]
 
 
 @pytest.mark.parametrize(("count", "side"), [(5, "equal"), (6, "better")])

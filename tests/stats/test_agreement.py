@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from itertools import permutations
 from statistics import fmean
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -126,3 +128,33 @@ def test_agreement_is_the_same_whoever_is_named_first(rated: Sequence[tuple[int,
     assert cohen_kappa(a, b, "linear") == cohen_kappa(b, a, "linear")
     assert gwet_ac1(a, b, 5) == gwet_ac1(b, a, 5)
     assert gwet_ac1(a, a, 5) == 1
+
+
+def test_small_unsigned_numbers_are_as_far_apart_as_the_same_whole_numbers() -> None:
+    a, b = [0, 200, 3, 7], [200, 1, 3, 2]
+    of_bytes = np.array(a, dtype=np.uint8), np.array(b, dtype=np.uint8)
+    assert cohen_kappa(*of_bytes, weights="linear") == cohen_kappa(a, b, weights="linear")
+    assert cohen_kappa(*of_bytes, weights="quadratic") == cohen_kappa(a, b, weights="quadratic")
+    for level in ("nominal", "ordinal", "interval"):
+        plain = krippendorff_alpha(list(zip(a, b, strict=True)), level)
+        assert krippendorff_alpha(np.array(of_bytes).T, level) == plain
+
+
+def test_nan_is_a_missing_rating_to_alpha_and_no_label_to_kappa() -> None:
+    units = [[1, 2, None], [3, 3, 3], [2, 2, None], [1, 1, 2]]
+    for level in ("nominal", "ordinal", "interval"):
+        assert krippendorff_alpha(np.array(units, dtype=float), level) == krippendorff_alpha(units, level)
+    with pytest.raises(UsageError, match="NaN"):
+        cohen_kappa([math.nan, 1, 2], [1, 1, 2])
+
+
+def test_weights_and_levels_that_are_none_are_refused_and_so_are_distances_between_words() -> None:
+    with pytest.raises(UsageError, match="cubic"):
+        cohen_kappa([1, 2], [1, 1], weights="cubic")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="ratio"):
+        krippendorff_alpha([[1, 2], [2, 2]], "ratio")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="number"):
+        cohen_kappa(["low", "high"], ["low", "low"], weights="linear")
+    with pytest.raises(UsageError, match="number"):  # by the alphabet, low would stand between high and medium
+        krippendorff_alpha([["low", "high"], ["medium", "medium"]], "ordinal")
+    assert krippendorff_alpha([["low", "high"], ["medium", "medium"]], "nominal") is not None

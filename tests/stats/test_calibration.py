@@ -212,3 +212,11 @@ def test_a_higher_cutoff_covers_less_and_every_row_is_kept_or_counted(said: list
         assert it.accuracy.n + it.wrong_avoided + it.right_lost + missing == rows
     assert found[0].wrong_avoided == found[0].right_lost == 0
     assert found[-1].accuracy.value is None
+
+
+def test_outcomes_are_right_or_wrong_and_there_is_a_bin() -> None:
+    for odd in (2, math.nan):
+        with pytest.raises(UsageError):
+            expected_calibration_error([0.5], [odd])
+    with pytest.raises(UsageError):
+        expected_calibration_error([0.5], [True], bins=0)

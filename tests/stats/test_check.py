@@ -246,6 +246,8 @@ def test_agreement_beyond_chance_has_an_interval_where_something_varies() -> Non
     assert summarise([record(str(n), pair) for n, pair in enumerate([WIN, LOSS] * 5)]).check.order_kappa == Estimate(
         1.0, None, None, 10
     )
+    always_first = summarise([record(str(n), CONFLICT) for n in range(10)]).check.order_kappa
+    assert always_first == Estimate(0.0, None, None, 10)
 
 
 def test_the_interval_of_kappa_is_that_of_fleiss() -> None:

@@ -187,3 +187,26 @@ def test_76_tasks_show_a_tenth_and_300_a_twentieth() -> None:
     assert minimum_detectable_effect(1.0, 1) == pytest.approx(2.8016, abs=1e-4)
     with pytest.raises(UsageError):
         minimum_detectable_effect(0.31, 0)
+
+
+@pytest.mark.parametrize("test", [sign_flip_test, sign_test, wilcoxon_pratt])
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), None])
+@pytest.mark.parametrize("others", [2, 30])
+def test_a_value_that_is_missing_is_refused_and_not_taken_for_the_rarest_of_all(test, odd, others) -> None:
+    with pytest.raises(UsageError, match="finite"):
+        test([odd, *[0.1, -0.2] * others])
+
+
+@pytest.mark.parametrize("adjust", [holm, benjamini_hochberg])
+def test_only_p_values_are_adjusted(adjust) -> None:
+    for odd in ([0.01, float("nan")], [1.2], [-0.1], [0.01, None]):
+        with pytest.raises(UsageError):
+            adjust(odd)
+    assert adjust(np.array([0, 1, 1], dtype=np.uint8)) == [0.0, 1.0, 1.0]
+    assert adjust([]) == adjust(np.array([])) == []
+
+
+def test_no_effect_is_detectable_by_a_spread_that_is_none() -> None:
+    for sd in (float("nan"), -0.3):
+        with pytest.raises(UsageError):
+            minimum_detectable_effect(sd, 10)

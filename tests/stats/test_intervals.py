@@ -243,3 +243,27 @@ def test_intervals_of_rates_hold_what_they_promise_at_any_correlation(
     low, high = rate_limits(mean - 0.5, total / (tasks - 1) / tasks, tailedness, tasks)
     held = ((low + 0.5 <= rate) & (rate <= high + 0.5)).mean()
     assert 0.93 <= held <= 0.97 + 0.005  # what 4,000 runs may be off by
+
+
+def test_cluster_names_may_be_anything_in_any_array() -> None:
+    values, names = [1, 0, 1, 1, 0.5], ["b", None, 3, "b", None]
+    expected = cluster_interval(values, names)
+    assert cluster_interval(values, np.array(names, dtype=object)) == expected
+    assert rate_interval(values, np.array(names, dtype=object)) == rate_interval(values, names)
+    with pytest.raises(UsageError, match="NaN"):
+        cluster_interval([1, 0, 1], [math.nan, "a", "b"])
+
+
+def test_a_level_in_percent_is_refused() -> None:
+    for level in (95, 1, 0, math.nan):
+        for interval in (cluster_interval, rate_interval):
+            with pytest.raises(UsageError, match="level"):
+                interval([1, 0, 1], [1, 2, 3], level)
+        for interval in (wilson, clopper_pearson):
+            with pytest.raises(UsageError, match="level"):
+                interval(1, 3, level)
+
+
+def test_a_table_is_no_list_of_values() -> None:
+    with pytest.raises(UsageError, match="shape"):
+        mean_se(np.ones((3, 2)))

@@ -158,6 +158,17 @@ def test_a_target_that_never_loses_has_finite_effects() -> None:
     assert found.rate_at_equal_length.value is not None and found.rate_at_equal_length.value > 0.9
 
 
+def test_what_does_not_vary_from_task_to_task_has_no_interval() -> None:
+    drawn = verdicts(tasks=15)
+    by_order = [float(shown) for shown in drawn.first]  # a judge that always prefers what is shown first
+    found = fitted(drawn._replace(scores=by_order))
+    assert found.position.low is not None and found.position.low > 3
+    for effect in (found.length, found.rate_at_equal_length):
+        assert effect.value is not None and effect.low is None and effect.high is None
+    assert fitted(drawn._replace(scores=[0.5] * len(by_order))).position.low is None
+    assert fitted(drawn).length.low is not None
+
+
 def test_what_comments_do_is_told_apart_from_what_length_does() -> None:
     drawn = verdicts(position=0.5, comments=1.2)
     alone, both = length_sensitivity(*drawn.without_comments), fitted(drawn)
@@ -200,3 +211,36 @@ def test_one_task_shows_no_effect_of_anything() -> None:
         length_sensitivity(drawn.scores, [], [], [], [])
     with pytest.raises(UsageError):
         fitted(drawn._replace(scores=[2.0] * len(drawn.scores)))
+
+
+def test_the_diagonal_of_a_table_of_wins_changes_no_strength() -> None:
+    wins = np.array([[0, 3, 5], [1, 0, 4], [2, 2, 0]])
+    plain = bradley_terry(wins)
+    smoothed = bradley_terry(wins + np.diag([9, 0.5, 0]))
+    assert smoothed.strengths == pytest.approx(plain.strengths, abs=1e-9)
+
+
+def test_wins_that_cannot_be_counted_are_refused() -> None:
+    for odd in (-1, math.nan, math.inf):
+        with pytest.raises(UsageError, match="times"):
+            bradley_terry([[0, odd], [1, 0]])
+
+
+def test_an_order_that_tells_who_wins_has_no_finite_effect() -> None:
+    always_first = [[[0, 10], [10, 0]], [[0, 0], [0, 0]]]
+    one_always_first = [[[0, 10], [5, 0]], [[0, 5], [0, 0]]]  # of two alike when the other is shown first
+    for wins in (always_first, one_always_first):
+        with pytest.raises(UsageError, match="first"):
+            bradley_terry(wins, order_effect=True)
+    nearly = bradley_terry([[[0, 100_000], [100_000, 0]], [[0, 1], [1, 0]]], order_effect=True)
+    assert nearly.first == pytest.approx(math.log(100_000), abs=1e-6)
+
+
+def test_scores_and_lengths_that_are_missing_are_refused() -> None:
+    scores, lengths = [0.5, 1.0, 0.0, 0.5] * 5, [1.0, -2.0, 3.0, 0.5] * 5
+    same = ["rival"] * 20, [True, False] * 10
+    tasks = list(range(20))
+    with pytest.raises(UsageError, match="scores"):
+        length_sensitivity([0.5, math.nan, *scores[2:]], *same, lengths, tasks)
+    with pytest.raises(UsageError, match="length"):
+        length_sensitivity(scores, *same, [math.nan, *lengths[1:]], tasks)

@@ -103,6 +103,14 @@ def test_three_who_beat_each_other_in_a_circle_contradict_any_ranking() -> None:
     assert few.decided == [] and len(few.standings) == 3
 
 
+def test_where_the_one_shown_first_always_wins_nobody_has_a_strength() -> None:
+    found = robin(run(*[(FIRST, FIRST, FIRST)] * 6))
+    assert not found.standings and found.first is None and not found.contradictions
+    assert [(it.author, it.reason) for it in found.left_out] == [
+        (author, "order_decides") for author in ("rival-1", "rival-2", "target")
+    ]
+
+
 def test_who_never_lost_is_left_out_and_the_others_are_ranked() -> None:
     found = robin(run(*[(WIN, WIN, WIN), (WIN, WIN, LOSS)] * 3))
     assert strengths(found) == pytest.approx({"rival-1": 0, "rival-2": 0}, abs=1e-6)

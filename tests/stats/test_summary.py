@@ -299,6 +299,7 @@ def test_a_judge_that_likes_what_is_longer_or_first_is_seen_through() -> None:
 
     longer = run([WIN, LOSS] * 20, [1, 90] * 20)
     assert longer.length.low > 1 and longer.position.value == pytest.approx(0, abs=1e-6)
+    assert longer.position.low is None and longer.is_known, "order never mattered; the page still tells of length"
     first = run([CONFLICT] * 40, [1, 90] * 20)
     assert first.position.low > 1 and first.length.value == pytest.approx(0, abs=1e-6)
 

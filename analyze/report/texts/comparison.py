@@ -13,7 +13,7 @@ EN: Final[dict[str, str]] = {
     "compare_unclear": "No clear difference between {after} and {before}",
     "compare_none": "Nothing was judged in both runs, so there is no answer",
     "compare_detail": "Against the same rivals on {tasks} common tasks its graded score goes from {before} to "
-    "{after}: {change}, 95% interval {interval}, p\u00a0=\u00a0{p}. Of {pairs} outcomes {gained} moved its way, "
+    "{after}: {change}, 95% interval {interval}, {p}. Of {pairs} outcomes {gained} moved its way, "
     "{lost} against it.",
     "compare_of_before": "Before{colon}{text}",
     "compare_of_after": "Now{colon}{text}",
@@ -95,7 +95,7 @@ ZH: Final[dict[str, str]] = {
     "compare_unclear": "{after} 与 {before} 没有明确差别",
     "compare_none": "没有哪一项在两次运行中都得到判定，因此没有答案",
     "compare_detail": "在 {tasks} 个共同任务上面对同样的对手，分级得分由 {before} 变为 {after}：{change}，"
-    "95% 区间 {interval}，p\u00a0=\u00a0{p}。{pairs} 项结果中，{gained} 项变好，{lost} 项变差。",
+    "95% 区间 {interval}，{p}。{pairs} 项结果中，{gained} 项变好，{lost} 项变差。",
     "compare_of_before": "之前{colon}{text}",
     "compare_of_after": "现在{colon}{text}",
     "compare_judge_title": "评审不是同一个",
