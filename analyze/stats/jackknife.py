@@ -11,6 +11,10 @@ from analyze.stats.intervals import Estimate, t_quantile
 
 T = TypeVar("T")
 
+MOST_GROUPS = 200
+"""Clusters that are left out one by one; more are put into so many groups. Each costs a look at all units: with 3,000
+tasks it took 44 s, and 199 degrees of freedom widen an interval by half a percent."""
+
 
 def jackknife(clusters: Sequence[Sequence[T]], statistic: Callable[[list[T]], float | None]) -> Estimate:
     """Return a statistic of the units of all clusters, -1 to 1, with its jackknife t interval over clusters.
@@ -25,8 +29,13 @@ def jackknife(clusters: Sequence[Sequence[T]], statistic: Callable[[list[T]], fl
     artanh in 88 to 98 %. It is too narrow in fewer: of 15 tasks of one pair it holds 83 to 98 %; and where one outcome
     has 90 % of all, 67 to 98 % (`python -m benchmarks agreement`): few samples show what seldom happens.
 
-    Sources: R. G. Miller, Biometrika 61 (1974) 1-15; R. A. Fisher, Metron 1 (1921) 3-32.
+    More than MOST_GROUPS clusters are left out by the group, every so manieth together, and C counts groups.
+
+    Sources: R. G. Miller, Biometrika 61 (1974) 1-15; R. A. Fisher, Metron 1 (1921) 3-32; groups: P. S. Kott, J. Off.
+    Stat. 17 (2001) 521-526.
     """
+    if len(clusters) > MOST_GROUPS:
+        clusters = [[unit for one in clusters[at::MOST_GROUPS] for unit in one] for at in range(MOST_GROUPS)]
     units = [unit for cluster in clusters for unit in cluster]
     value, count = statistic(units), len(clusters)
     nothing = Estimate(value, None, None, len(units))

@@ -147,6 +147,24 @@ def test_the_jackknife_has_the_standard_errors_that_gwet_publishes(measure: Any,
     assert half / t_quantile(0.975, 99) == pytest.approx(se, rel=0.1)
 
 
+def test_the_jackknife_of_many_clusters_leaves_them_out_by_the_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw, looks = random.Random(3), 0
+    clusters = [[draw.gauss(0.2, 0.3) for _ in range(draw.choice((1, 2, 5)))] for _ in range(1_500)]
+
+    def statistic(units: list[float]) -> float:
+        nonlocal looks
+        looks += 1
+        return math.tanh(fmean(units))
+
+    found = jackknife(clusters, statistic)
+    assert looks == 201
+    monkeypatch.setattr("analyze.stats.jackknife.MOST_GROUPS", 1_500)
+    whole = jackknife(clusters, statistic)
+    assert found.value == pytest.approx(whole.value) and found.n == whole.n
+    assert found.low and found.high and whole.low and whole.high
+    assert found.high - found.low == pytest.approx(whole.high - whole.low, rel=0.15)
+
+
 def test_agreement_that_one_task_alone_spoils_has_an_interval_that_ends_at_perfect() -> None:
     kappa = second_of(*[(WIN, WIN), (LOSS, LOSS)] * 4, (WIN, LOSS)).kappa
     assert kappa.value and kappa.low and kappa.low < kappa.value < 1 == kappa.high
