@@ -88,7 +88,8 @@ def test_a_row_that_names_no_image_fails_alone_and_is_told_by_its_number(annotat
     assert ended.code == 1 and len(annotate.lines()) == 1 and len(annotate.bodies) == 1
     errors = sorted(row["error"] for row in annotate.lines("out.jsonl.failed.jsonl"))
     assert [error.partition(": ")[0] for error in errors] == [f"row {number} of the input" for number in (2, 3, 4)]
-    assert "row 2 of the input: it has no path in any of image_path" in ended.out
+    assert errors[0].startswith("row 2 of the input: it has no path in any of image_path")
+    assert any(error in ended.out for error in errors)  # an example, whichever was first
 
 
 def test_a_killed_run_is_continued_and_no_worker_is_left(annotate: Command) -> None:
