@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 import tempfile
 import time
@@ -62,6 +63,7 @@ def run(
     ran, started = Ran(), time.monotonic()
     with tempfile.TemporaryFile("w+") as said:
         process = start(command, stdout=said)
+        end = os.pidfd_open(process.pid)  # seen at once, however seldom one looks
         try:
             while not _ended(process, ran):
                 if (look := _look(process.pid, time.monotonic() - started, progress())) is not None:
@@ -69,9 +71,10 @@ def run(
                     ran.peak = max(ran.peak, sum(map(peak_of, (process.pid, *_children(process.pid)))))
                 if time.monotonic() - started > LONGEST_S:
                     raise Failed(f"was not done after {LONGEST_S:.0f} s")
-                time.sleep(look_every_s)
+                select.select([end], [], [], look_every_s)
             ran.wall_s = time.monotonic() - started
         finally:
+            os.close(end)
             process.kill()  # nothing to it, if it has ended
         if process.returncode:
             raise ended_badly(process, said)

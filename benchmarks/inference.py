@@ -44,7 +44,7 @@ def infer() -> Section:
     ]
     text = f"""The packaged task `{TASK}` over one file of JSON lines with {ROW_BYTES} bytes each, all read before the
 first is asked, as the task's `read_file` does; {ROUNDS} rounds, each a process of its own, start included. Planning
-keeps one core busy: its CPU time is its time where nobody else computes, as somebody did here. Asked are
+keeps one core busy: its CPU time is its time where nobody else computes. Asked are
 {SERVERS} simulated servers that answer at once; the CPU is of the whole process: reading, formatting, asking,
 recording, extraction and the summary page.
 

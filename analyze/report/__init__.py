@@ -154,7 +154,7 @@ def _clouds(material: Material) -> dict[str, Path]:
         made |= _picture(material.recorded.folder, f"wordcloud_{lang}", *pictures)
         if note := material.cloud_note(lang):
             # No words is nothing to mend, and the page says it.
-            log.log(logging.WARNING if material.wording.words[lang] else logging.INFO, "wordcloud_%s: %s", lang, note)
+            log.log(logging.WARNING if material.words[lang] else logging.INFO, "wordcloud_%s: %s", lang, note)
     return made
 
 

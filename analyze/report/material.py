@@ -19,10 +19,12 @@ from analyze.report.figures import Figure, figures
 from analyze.report.findings import AuthorFacts, subject
 from analyze.report.fonts import find_font
 from analyze.report.judging import check_state, is_measured
+from analyze.report.numbers import whole
 from analyze.report.reading import Recorded, read_manifest, read_run
 from analyze.report.svg import Drawing, Text, titled
 from analyze.report.texts import TEXTS
 from analyze.report.wording import Listener, Wording
+from analyze.report.words import Word, words_of
 
 if TYPE_CHECKING:
     from analyze.stats.summary import Summary
@@ -72,18 +74,31 @@ class Numbers:
 
 @dataclass(frozen=True, slots=True)
 class Material(Numbers):
-    """All that a report shows. `clouds` holds None for a language without words, or no font that could draw them."""
+    """All that a report shows. `words` are those of each language, issues first.
+
+    `clouds` holds None for a language without words, or no font that could draw them.
+    """
 
     authors: list[AuthorFacts]
     wording: Wording
+    words: Mapping[Lang, list[Word]]
     clouds: Mapping[Lang, Cloud | None]
 
     @classmethod
     def with_others(cls, numbers: Numbers, authors: list[AuthorFacts], wording: Wording) -> Material:
         """Lay out the clouds, and put all together. Raises UsageError for a bad font."""
         known = {field.name: getattr(numbers, field.name) for field in fields(Numbers)}
-        clouds = {lang: lay_out(wording.words[lang], numbers.font_path) for lang in LANGS}
-        return cls(**known, authors=authors, wording=wording, clouds=clouds)
+        words = {lang: words_of(numbers.summary.issues, wording.words[lang], lang) for lang in LANGS}
+        clouds = {lang: lay_out(words[lang], numbers.font_path) for lang in LANGS}
+        return cls(**known, authors=authors, wording=wording, words=words, clouds=clouds)
+
+    @property
+    def heard_note(self) -> str | None:
+        """Return what must be said where words and phrases are those of some tasks alone."""
+        heard, tasks = self.wording.heard, self.wording.tasks
+        if heard == tasks:
+            return None
+        return TEXTS[self.lang]["heard_some"].format(heard=whole(heard), tasks=whole(tasks))
 
     @property
     def cloud_label(self) -> str:
@@ -92,7 +107,7 @@ class Material(Numbers):
     def cloud_note(self, lang: Lang) -> str | None:
         """Return what must be said about a cloud: why it is not there, or that another font drew it."""
         t, cloud = TEXTS[self.lang], self.clouds[lang]
-        if not self.wording.words[lang]:
+        if not self.words[lang]:
             return t["cloud_empty"]
         if cloud is None:
             return self.font_cure

@@ -166,6 +166,7 @@ def _word_parts(material: Material, t: Mapping[str, str]) -> Parts:
         "most_issues": MOST_ISSUES,
         "phrase_lists": lists if any(entry["phrases"] for entry in lists) else [],
         "clouds": [_cloud(material, lang, t) for lang in langs],
+        "heard_note": material.heard_note,
     }
 
 
@@ -173,8 +174,8 @@ def _cloud(material: Material, lang: Lang, t: Mapping[str, str]) -> Parts:
     from markupsafe import Markup
 
     cloud = material.clouds[lang]
-    tags = [word for word in material.wording.words[lang] if word.is_tag][: MOST_WORDS // 2]
-    free = [word for word in material.wording.words[lang] if not word.is_tag][: MOST_WORDS - len(tags)]
+    tags = [word for word in material.words[lang] if word.is_tag][: MOST_WORDS // 2]
+    free = [word for word in material.words[lang] if not word.is_tag][: MOST_WORDS - len(tags)]
     return {
         "lang": TEXTS[lang]["html_lang"],
         "title": t[f"cloud_{lang}"],

@@ -1,4 +1,4 @@
-"""What the judge wrote, counted a task at a time as it is read: words, phrases, issues. Keeps no text.
+"""What the judge wrote, counted a task at a time as it is read: words and phrases. Keeps no text.
 
 The judge's own sentences are most of a run; nothing but counts of them is shown beyond the tasks that a page opens.
 """
@@ -16,7 +16,6 @@ from analyze.lang import LANGS, Lang
 from analyze.report.reading import Record
 from analyze.report.safe import name, visible
 from analyze.report.words import by_lang, judged, tokens
-from analyze.stats.issues import IssueCounter
 
 Side = Literal["target", "rival"]
 Kind = Literal["strengths", "weaknesses"]
@@ -40,17 +39,18 @@ class Phrase:
 
 
 class Prose:
-    """Counts what it hears: in how many comparisons each word and issue was. In whatever order tasks come.
+    """Counts what it hears: in how many comparisons each word was, and each phrase. In whatever order tasks come.
 
     Tasks are heard as they were written (`foreign_tasks`): a word has letters alone, and phrases are made visible.
     """
 
     def __init__(self) -> None:
         self.words: dict[Lang, Counter[str]] = {lang: Counter() for lang in LANGS}
-        self.issues = IssueCounter()
+        self.tasks = 0
         self._phrases = {of: _Phrases() for of in _LISTS}
 
     def hear(self, task: Record) -> None:
+        self.tasks += 1
         for _, rival in judged((task,)):
             lists: list[Sequence[str]] = [(rival.get(kind) or {}).get(side, ()) for kind, side in _LISTS]
             reasons = [reason for cell in rival.get("cells", ()) if (reason := cell.get("reason"))]
@@ -58,7 +58,6 @@ class Prose:
                 self.words[lang].update(tokens(own, lang))
             for heard, phrases in zip(self._phrases.values(), lists, strict=True):
                 heard.hear(phrases, task["task_id"])
-            self.issues.add(rival.get("issues") or {})
 
     def phrases(self) -> dict[tuple[Kind, Side], list[Phrase]]:
         """Return the most frequent phrases of each list; equal but for case and space is the same."""

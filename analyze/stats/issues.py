@@ -18,33 +18,17 @@ class IssueCount:
     pairs: int
 
 
-class IssueCounter:
-    """Counts the codes named for "target" and "rival" in each comparison, once a comparison and side."""
-
-    def __init__(self) -> None:
-        self._pairs = 0
-        self._target: Counter[str] = Counter()
-        self._rival: Counter[str] = Counter()
-        self._either: Counter[str] = Counter()
-
-    def add(self, named: Mapping[str, Sequence[str]]) -> None:
-        """Count one comparison."""
-        self._pairs += 1
-        target, rival = set(named.get("target", ())), set(named.get("rival", ()))
-        self._target.update(target)
-        self._rival.update(rival)
-        self._either.update(target | rival)
-
-    def counts(self) -> list[IssueCount]:
-        """Return what is counted so far, the most frequent first."""
-        every = self._either.items()
-        counts = [IssueCount(code, self._target[code], self._rival[code], n, self._pairs) for code, n in every]
-        return sorted(counts, key=lambda count: (-count.either, count.code))
-
-
 def count_issues(named: Iterable[Mapping[str, Sequence[str]]]) -> list[IssueCount]:
-    """Return the counts of these comparisons."""
-    counter = IssueCounter()
+    """Count the codes named for "target" and "rival" in each comparison, once a comparison and side.
+
+    The most frequent comes first.
+    """
+    pairs, of_target, of_rival, of_either = 0, Counter[str](), Counter[str](), Counter[str]()
     for one in named:
-        counter.add(one)
-    return counter.counts()
+        pairs += 1
+        target, rival = set(one.get("target", ())), set(one.get("rival", ()))
+        of_target.update(target)
+        of_rival.update(rival)
+        of_either.update(target | rival)
+    counts = [IssueCount(code, of_target[code], of_rival[code], n, pairs) for code, n in of_either.items()]
+    return sorted(counts, key=lambda count: (-count.either, count.code))

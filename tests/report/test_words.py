@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analyze.lang import LANGS, Lang
+from analyze.report import build_pages, wording
 from analyze.report.prose import Prose
-from analyze.report.words import Word, tokens, words_of
+from analyze.report.words import Word, judged, tokens, words_of
+from analyze.stats.issues import count_issues
+from tests.report import factory
 
 
 def pair(**changes: Any) -> dict[str, Any]:
@@ -34,7 +39,8 @@ def words(heard: Sequence[dict[str, Any]], lang: Lang) -> list[Word]:
     prose = Prose()
     for task in heard:
         prose.hear(task)
-    return words_of(prose.issues.counts(), prose.words[lang], lang)
+    issues = count_issues(rival["issues"] for _, rival in judged(heard))
+    return words_of(issues, prose.words[lang], lang)
 
 
 @pytest.mark.parametrize(
@@ -123,3 +129,26 @@ def test_issues_stand_before_words_and_each_by_its_count():
 
 def test_an_unknown_issue_of_another_version_is_shown_by_its_code():
     assert words(tasks(pair(issues={"target": ["new_code"], "rival": []})), "zh")[0].text == "new_code"
+
+
+def test_of_a_large_run_words_are_counted_in_some_tasks_and_the_page_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = random.Random(5)
+    tasks = [factory.task(number, draw) for number in range(20)]
+    folder = factory.write_run(tmp_path / "run", tasks)
+    pages, written = {}, folder / "per_task.jsonl"
+    for most in (20, 8):
+        monkeypatch.setattr(wording, "MOST_TASKS", most)
+        build_pages(folder, lang="en")
+        pages[most] = (folder / "report.html").read_text()
+    assert "of the 20 tasks" not in pages[20]
+    assert pages[8].count("counted in 8 of the 20 tasks, drawn at random by their ids") == 2
+    assert 'id="issues"' in pages[8] and issues_of(pages[8]) == issues_of(pages[20])  # those are of all tasks
+    written.write_text("".join(reversed(written.read_text().splitlines(keepends=True))))
+    build_pages(folder, lang="en")
+    assert (folder / "report.html").read_text() == pages[8]
+
+
+def issues_of(page: str) -> str:
+    return page.partition('<section id="issues">')[2].partition("</section>")[0]
