@@ -139,13 +139,13 @@ def _detail(both: _Both, t: Texts) -> str:
     if change.change.value is None:
         return ""
     return t["compare_detail"].format(
-        tasks=change.tasks,
+        tasks=whole(change.tasks),
         before=score(change.before),
         after=score(change.after),
         change=signed(change.change.value),
         interval=signed_span(change.change),
         p=p_value(change.p_value),
-        pairs=change.change.n,
+        pairs=whole(change.change.n),
         gained=change.gained,
         lost=change.lost,
     )

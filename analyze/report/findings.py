@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from analyze.report.numbers import mean, p_value, percent, percent_span, score, score_span
+from analyze.report.numbers import mean, p_value, percent, percent_span, score, score_span, whole
 from analyze.report.reading import Record
 from analyze.report.words import judged
 
@@ -49,11 +49,11 @@ def answer(summary: Summary, t: Texts) -> Answer:
     overall = summary.overall
     rate = overall.win_rate
     if rate.value is None:
-        detail = t["answer_detail_none"].format(pairs=summary.pairs, tasks=summary.tasks)
+        detail = t["answer_detail_none"].format(pairs=whole(summary.pairs), tasks=whole(summary.tasks))
         return Answer("none", t["answer_none"], detail, None)
     side = _side(overall)
     detail = t["answer_detail"].format(
-        rate=percent(rate.value), interval=percent_span(rate), pairs=rate.n, tasks=overall.tasks
+        rate=percent(rate.value), interval=percent_span(rate), pairs=whole(rate.n), tasks=whole(overall.tasks)
     )
     if side == "equal" and _interval_side(rate):
         detail += t["gap"] + _unconfirmed(overall, t)
