@@ -90,8 +90,9 @@ def read_manifest(folder: Path) -> Record:
 def foreign_tasks(folder: Path, most: int) -> tuple[Iterator[Record], int]:
     """Return tasks of a run, whole and just as they were written, and how many there are; of more than `most`, so many.
 
-    Nothing is made visible: that is half the time that reading takes. They are drawn by a hash of what they begin with,
-    their id, so that it makes no difference in which order they were written. Raises InputError as `read_run` does.
+    Nothing is made visible: that is half the time that reading takes. They are drawn by a hash of their first kilobyte,
+    which has the id, so that it makes no difference in which order they were written. Raises InputError as `read_run`
+    does.
     """
     path = folder / TASKS
     drawn = [crc32(data[:_BEGINNING]) for data, _ in _numbered(path)]
